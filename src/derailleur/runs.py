@@ -1,0 +1,128 @@
+"""Run folders: one sub-folder a stage, a manifest that says it is done, and resume.
+
+A stage is done when its `manifest.json` is there and its fingerprint still matches: configuration,
+inputs' fingerprints, and the stage's own integer version. An unfinished stage keeps its partial files,
+so that it resumes; a stage whose fingerprint changed is moved aside, never deleted.
+"""
+
+import hashlib
+import json
+import logging
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from derailleur import __version__
+from derailleur.config import Config
+from derailleur.errors import DataError
+from derailleur.io import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_STARTED = "stage.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    Attributes:
+        name: the command and the sub-folder.
+        version: raised when the stage's output changes for the same configuration.
+        config: the resolved configuration, written into the manifest.
+        inputs: folders of earlier stages (or any folder or file) by role.
+        work: called with the output folder; returns the results for the manifest. Must resume from
+            whatever an earlier, killed call left in the folder.
+    """
+
+    name: str
+    version: int
+    config: Config
+    inputs: Mapping[str, Path]
+    work: Callable[[Path], Mapping[str, Any]]
+
+
+def fingerprint(stage: Stage) -> str:
+    """SHA-256 over what decides a stage's output: its version, configuration and inputs."""
+    parts = {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": stage.config.model_dump(mode="json"),
+        "inputs": {role: input_fingerprint(path) for role, path in sorted(stage.inputs.items())},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def input_fingerprint(path: Path) -> str:
+    """A manifest's own fingerprint, or a digest of names, sizes and times of foreign files.
+
+    Raises:
+        DataError: if `path` does not exist.
+    """
+    manifest = path / MANIFEST
+    if manifest.is_file():
+        return str(read_json(manifest)["fingerprint"])
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a finished stage's manifest.
+
+    Raises:
+        DataError: if the stage did not finish.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise DataError(f"{folder}: no {MANIFEST}; expected the folder of a finished stage")
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    return manifest
+
+
+def execute(stage: Stage, out: Path) -> dict[str, Any]:
+    """Run a stage into `out` unless it is already done there; returns its manifest.
+
+    Raises:
+        DataError: if `out` holds files that no stage of ours wrote.
+    """
+    current = fingerprint(stage)
+    started = out / _STARTED
+    if out.is_dir() and any(out.iterdir()):
+        if not started.is_file():
+            raise DataError(f"{out}: not empty and not a {stage.name} folder; give another --out")
+        if read_json(started)["fingerprint"] != current:
+            aside = out.with_name(f"{out.name}.previous")
+            log.warning("%s: configuration or input changed; the old result is kept in %s", stage.name, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            out.rename(aside)
+        elif (out / MANIFEST).is_file():
+            log.info("%s: done before", stage.name)
+            return read_manifest(out)
+    write_json(started, {"stage": stage.name, "fingerprint": current})
+    begin = time.monotonic()
+    results = stage.work(out)
+    manifest = {
+        "stage": stage.name,
+        "version": stage.version,
+        "fingerprint": current,
+        "config": stage.config.model_dump(mode="json"),
+        "inputs": {role: str(path) for role, path in stage.inputs.items()},
+        "results": dict(results),
+        "derailleur": __version__,
+        "python": sys.version.split()[0],
+        "seconds": round(time.monotonic() - begin, 3),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    write_json(out / MANIFEST, manifest)
+    return manifest
