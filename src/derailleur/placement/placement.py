@@ -50,7 +50,9 @@ class Placement:
         else:
             placement = cls(_expand(name, text, presets or {}))
         if len(placement) != num_layers:
-            raise PlacementError(f"placement '{text}' has {len(placement)} layers, the model has {num_layers}")
+            raise PlacementError(
+                f"placement '{text}' has {len(placement)} layers, the model has {num_layers}"
+            )
         return placement
 
     @classmethod

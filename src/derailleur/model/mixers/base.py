@@ -1,0 +1,208 @@
+"""What every mixer can do: mix a whole sequence, continue from a state, verify and commit.
+
+A pool holds the states of many requests, one slot each. `Rows` says which slots a step reads and where
+in their requests the new tokens stand; positions come from the request, never from a pool.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from derailleur.model.config import DecoderConfig
+
+MAX_TRACE_TOKENS = 32
+"""The most tokens that one traced `extend` (a verify step) may append and still be rolled back."""
+
+
+class Rotary(NamedTuple):
+    """Cosines and sines of the tokens' positions: [seq, head_dim] or [batch, seq, head_dim]."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Rotate x [batch, seq, heads, head_dim] in the two-halves convention of Llama."""
+        cos, sin = self.cos.unsqueeze(-2).to(x.dtype), self.sin.unsqueeze(-2).to(x.dtype)
+        first, second = x.chunk(2, -1)
+        return x * cos + torch.cat([-second, first], -1) * sin
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one step: every row appends the same number of tokens.
+
+    Attributes:
+        slots: [rows] int64, distinct.
+        positions: [rows] int64, the position of each row's first new token in its request.
+        num_tokens: how many tokens each row appends.
+        first_slot, last_slot, min_position, max_position: of the above, known on the host.
+    """
+
+    slots: Tensor
+    positions: Tensor
+    num_tokens: int
+    first_slot: int
+    last_slot: int
+    min_position: int
+    max_position: int
+
+    @classmethod
+    def of(
+        cls, slots: Sequence[int], positions: Sequence[int], num_tokens: int, device: torch.device
+    ) -> Rows:
+        """Build from host lists."""
+        return cls(
+            torch.tensor(slots, device=device),
+            torch.tensor(positions, device=device),
+            num_tokens,
+            min(slots),
+            max(slots),
+            min(positions),
+            max(positions),
+        )
+
+    @cached_property
+    def contiguous(self) -> bool:
+        """Whether the slots are first, first + 1, ..., last in this order, so that a view serves."""
+        count = self.slots.shape[0]
+        if self.last_slot - self.first_slot + 1 != count:
+            return False
+        return count == 1 or bool((self.slots.diff() == 1).all())
+
+    @cached_property
+    def token_positions(self) -> Tensor:
+        """[rows, num_tokens], the position of every new token."""
+        steps = torch.arange(self.num_tokens, device=self.positions.device)
+        return self.positions.unsqueeze(1) + steps
+
+    @cached_property
+    def visible(self) -> Tensor:
+        """Bool [rows, num_tokens, length]: which of the cached positions each new token may see."""
+        length = self.max_position + self.num_tokens
+        cached = torch.arange(length, device=self.positions.device)
+        return cached <= self.token_positions.unsqueeze(-1)
+
+    @cached_property
+    def causal_mask(self) -> Tensor | None:
+        """`visible`, or None where every token sees the whole length."""
+        if self.num_tokens == 1 and self.min_position == self.max_position:
+            return None
+        return self.visible
+
+    @cached_property
+    def span(self) -> slice:
+        """The slots from the first to the last, as a slice."""
+        return slice(self.first_slot, self.last_slot + 1)
+
+    def read(self, pooled: Tensor) -> Tensor:
+        """The rows' entries of a tensor [slots, ...]: a view where the slots are contiguous."""
+        return pooled[self.span] if self.contiguous else pooled[self.slots]
+
+    def write(self, pooled: Tensor, values: Tensor) -> None:
+        """Store the rows' entries."""
+        if self.contiguous:
+            pooled[self.span] = values
+        else:
+            pooled[self.slots] = values
+
+
+@dataclass
+class Pool:
+    """Tensors whose first dimension is the slot."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def num_slots(self) -> int:
+        """How many requests the pool can hold."""
+        return next(iter(self.tensors().values())).shape[0]
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory of one slot."""
+        return sum(x[0].numel() * x.element_size() for x in self.tensors().values())
+
+    def clear(self, slots: Tensor) -> None:
+        """Zero slots that are being given out, so that no request sees another's state."""
+        for x in self.tensors().values():
+            x[slots] = 0
+
+    def copy(self, source: int, targets: Tensor) -> None:
+        """Copy one slot's state to others."""
+        for x in self.tensors().values():
+            x[targets] = x[source]
+
+    def grow(self, num_slots: int) -> None:
+        """Enlarge to `num_slots`; what the slots hold is kept."""
+        for name, x in self.tensors().items():
+            larger = x.new_zeros(num_slots, *x.shape[1:])
+            larger[: x.shape[0]] = x
+            setattr(self, name, larger)
+
+
+@dataclass
+class Trace:
+    """What a traced `extend` leaves for `commit`; attention needs nothing."""
+
+
+class Mixer(nn.Module, ABC):
+    """One way of mixing information between the tokens of a sequence."""
+
+    letter: ClassVar[str]
+
+    @abstractmethod
+    def forward(self, x: Tensor, rotary: Rotary) -> Tensor:
+        """Mix whole sequences that start at position 0: [batch, seq, hidden] -> the same."""
+
+    @abstractmethod
+    def new_pool(
+        self, num_slots: int, capacity_tokens: int, *, dtype: torch.dtype, device: torch.device
+    ) -> Pool:
+        """A zeroed pool; `capacity_tokens` is the longest request that a slot must hold."""
+
+    @abstractmethod
+    def extend(
+        self, x: Tensor, pool: Pool, rows: Rows, rotary: Rotary, *, trace: bool = False
+    ) -> tuple[Tensor, Trace | None]:
+        """Append `rows.num_tokens` tokens to each row and mix them with what the row holds.
+
+        Args:
+            x: [rows, num_tokens, hidden].
+            trace: leave recurrent states untouched until `commit`; at most `MAX_TRACE_TOKENS` tokens.
+
+        Returns:
+            [rows, num_tokens, hidden], and the trace if one was asked for and is needed.
+        """
+
+    def commit(self, pool: Pool, rows: Rows, trace: Trace | None, num_accepted: Tensor) -> None:
+        """Keep the first `num_accepted` [rows] (>= 1) of the traced tokens, forget the others."""
+
+
+MixerClass = TypeVar("MixerClass", bound=type[Mixer])
+_REGISTRY: dict[str, type[Mixer]] = {}
+
+
+def register(letter: str) -> Callable[[MixerClass], MixerClass]:
+    """Class decorator: make a mixer known under its letter."""
+
+    def add(mixer: MixerClass) -> MixerClass:
+        mixer.letter = letter
+        _REGISTRY[letter] = mixer
+        return mixer
+
+    return add
+
+
+def build_mixer(letter: str, config: DecoderConfig) -> Mixer:
+    """The mixer of a letter, with random weights."""
+    return _REGISTRY[letter](config)

@@ -1,0 +1,101 @@
+"""Surgery: the weights of new mixers, taken from a teacher's attention.
+
+Sliding windows copy the attention. GDN and KDA start as the linear attention that its weights describe:
+each query head keeps its own queries and is given the key-value head that grouped attention pairs it
+with (head h reads key-value head h // group). The convolution passes the current token, the decays
+spread over time scales, and the output gate starts open, so that no mixer begins by printing zeros.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from derailleur.errors import CheckpointError
+from derailleur.model.config import MixersConfig
+from derailleur.model.decoder import Decoder, DecoderLayer
+from derailleur.model.mixers.attention import Attention
+from derailleur.model.mixers.gdn import Gdn, inverse_softplus
+from derailleur.model.mixers.kda import Kda
+from derailleur.model.mixers.recurrent import RecurrentMixer
+
+_FASTEST_DECAY = 1 / 8
+_SLOWEST_DECAY = 1 / 1024
+"""Log decay per token of the fastest and slowest channel: memories of 8 to 1,024 tokens."""
+
+_OPEN_GATE = {"silu": 1.2784645, "sigmoid": 4.0}
+"""The pre-activation at which the gate is 1 (silu) or nearly so (sigmoid)."""
+
+
+def add_mixers(teacher: Decoder, mixers: MixersConfig, *, seed: int) -> Decoder:
+    """A supernet with the teacher's weights and, in every layer, the mixers of `mixers`.
+
+    Args:
+        teacher: a decoder whose only mixer is full attention.
+        seed: for the few weights that have no counterpart in the teacher.
+
+    Raises:
+        CheckpointError: if the teacher already has other mixers.
+    """
+    if teacher.config.mixers.letters != "F":
+        raise CheckpointError(
+            f"surgery: expected a teacher with mixer F alone, got {teacher.config.mixers.letters}"
+        )
+    supernet = Decoder(teacher.config.model_copy(update={"mixers": mixers}))
+    supernet.reset_parameters(seed)
+    supernet.load_state_dict(teacher.state_dict(), strict=False)
+    with torch.no_grad():
+        for layer in supernet.layers:
+            assert isinstance(layer, DecoderLayer)
+            _operate(layer, mixers.letters)
+    return supernet
+
+
+def _operate(layer: DecoderLayer, letters: str) -> None:
+    attention = layer.mixer("F")
+    assert isinstance(attention, Attention)
+    for letter in letters.replace("F", ""):
+        mixer = layer.mixer(letter)
+        if isinstance(mixer, Attention):
+            mixer.load_state_dict(attention.state_dict())
+        elif isinstance(mixer, RecurrentMixer):
+            _from_attention(mixer, attention, layer.input_norm.weight)
+
+
+def _from_attention(mixer: RecurrentMixer, attention: Attention, input_scale: Tensor) -> None:
+    """Linearise attention: DIL for GDN, KIL for KDA."""
+    group = attention.num_heads // attention.num_kv_heads
+    q = attention.q_proj.weight
+    k, v = (
+        _per_query_head(x.weight, attention.head_dim, group) for x in (attention.k_proj, attention.v_proj)
+    )
+    qkv = mixer.in_proj_qkvz if isinstance(mixer, Gdn) else mixer.in_proj_qkv
+    assert isinstance(qkv, torch.nn.Linear)
+    qkv.weight[: 3 * mixer.inner_size] = torch.cat([q, k, v])
+    mixer.out_proj.weight.copy_(attention.o_proj.weight)
+    mixer.convolution.weight.zero_()
+    mixer.convolution.weight[..., -1] = 1
+    # The output norm fixes each head's scale; start it at the scale of a value whose input has unit
+    # variance times the input norm's weights.
+    value_scale = (v * input_scale).square().sum(-1).mean().sqrt()
+    mixer.norm.weight.fill_(value_scale)
+    settings = mixer.settings
+    if isinstance(mixer, Gdn):
+        mixer.gate_bias.fill_(_OPEN_GATE[settings.gate_activation])
+        mixer.A_log.zero_()
+        mixer.dt_bias.copy_(inverse_softplus(_time_scales(mixer.num_heads)))
+        mixer.in_proj_ba.weight.zero_()
+    elif isinstance(mixer, Kda):
+        mixer.gate_bias.fill_(_OPEN_GATE[settings.gate_activation])
+        mixer.A_log.zero_()
+        mixer.dt_bias.copy_(inverse_softplus(_time_scales(mixer.head_dim)).repeat(mixer.num_heads))
+
+
+def _per_query_head(weight: Tensor, head_dim: int, group: int) -> Tensor:
+    """[kv_heads * head_dim, hidden] -> [heads * head_dim, hidden], as grouped attention pairs them."""
+    return weight.unflatten(0, (-1, head_dim)).repeat_interleave(group, 0).flatten(0, 1)
+
+
+def _time_scales(count: int) -> Tensor:
+    """Decays spread evenly in their logarithm from the fastest to the slowest."""
+    return torch.logspace(math.log10(_FASTEST_DECAY), math.log10(_SLOWEST_DECAY), count)
