@@ -140,7 +140,7 @@ class Pool:
     def copy(self, source: int, targets: Tensor) -> None:
         """Copy one slot's state to others."""
         for x in self.tensors().values():
-            x[targets] = x[source]
+            x[targets] = x[source].clone()
 
     def grow(self, num_slots: int) -> None:
         """Enlarge to `num_slots`; what the slots hold is kept."""
