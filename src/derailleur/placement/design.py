@@ -36,7 +36,7 @@ def random_placement(num_layers: int, mixers: Sequence[str], rng: np.random.Gene
     places = num_layers + len(mixers) - 1
     bars = np.sort(rng.choice(places, len(mixers) - 1, replace=False))
     counts = np.diff([-1, *bars, places]) - 1
-    return Placement.of(rng.permutation(np.repeat(np.array(mixers), counts)))
+    return Placement.of(rng.permutation(np.repeat(list(mixers), counts)))
 
 
 def random_placements(
