@@ -90,8 +90,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def execute(stage: Stage, out: Path) -> dict[str, Any]:
-    """Run a stage into `out` unless it is already done there; returns its manifest.
+def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
+    """Make `out` this stage's folder; returns its manifest if the stage is already done there.
 
     Raises:
         DataError: if `out` holds files that no stage of ours wrote.
@@ -110,12 +110,24 @@ def execute(stage: Stage, out: Path) -> dict[str, Any]:
             log.info("%s: done before", stage.name)
             return read_manifest(out)
     write_json(started, {"stage": stage.name, "fingerprint": current})
+    return None
+
+
+def execute(stage: Stage, out: Path) -> dict[str, Any]:
+    """Run a stage into `out` unless it is already done there; returns its manifest.
+
+    Raises:
+        DataError: if `out` holds files that no stage of ours wrote.
+    """
+    done = claim(stage, out)
+    if done is not None:
+        return done
     begin = time.monotonic()
     results = stage.work(out)
     manifest = {
         "stage": stage.name,
         "version": stage.version,
-        "fingerprint": current,
+        "fingerprint": read_json(out / _STARTED)["fingerprint"],
         "config": stage.config.model_dump(mode="json"),
         "inputs": {role: str(path) for role, path in stage.inputs.items()},
         "results": dict(results),
