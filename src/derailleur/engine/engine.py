@@ -1,0 +1,327 @@
+"""The engine: takes requests, runs steps, gives out text.
+
+One step reads a piece of every unread prompt and adds a token (several, under speculation) to every
+other request. The engine is not thread-safe: one thread owns it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from derailleur.config import Config
+from derailleur.engine.active import ActiveRequest, Work
+from derailleur.engine.logprobs import prompt_logprobs, token_logprobs
+from derailleur.engine.memory import Claim, State, StateMemory
+from derailleur.engine.plan import Piece
+from derailleur.engine.request import Delta, Generation, Request
+from derailleur.engine.runner import Runner, StepOutput
+from derailleur.engine.sampling import GREEDY, Sampling, choose
+from derailleur.engine.scheduler import Scheduler
+from derailleur.engine.speculative import (
+    MAX_CATCH_UP_TOKENS,
+    MAX_DRAFT_TOKENS,
+    DraftTask,
+    count_accepted,
+    propose,
+)
+from derailleur.engine.speed import DecodeSpeed, decode_speed
+from derailleur.engine.text import StopText, Tokenizer
+from derailleur.errors import CapacityError, PlacementError, UserError
+from derailleur.io import Progress, silent
+from derailleur.model import Decoder, DecoderLayer, load_model, model_folder
+from derailleur.model.checkpoint import generation_settings
+from derailleur.placement.placement import Placement
+
+_SMALLEST_CAPACITY_TOKENS = 128
+
+
+class EngineConfig(Config):
+    """Settings of the engine."""
+
+    max_context: int | None = Field(
+        None,
+        ge=2,
+        description="longest prompt and completion together, tokens; the model's context if absent",
+    )
+    state_memory_bytes: int = Field(
+        2 << 30, gt=0, description="budget for keys, values and recurrent states of all requests, bytes"
+    )
+    max_rows: int = Field(64, ge=1, description="most requests that run at once; others wait")
+    prefill_tokens: int = Field(512, ge=1, description="prompt tokens read per step, tokens")
+    max_draft_tokens: int = Field(
+        8, ge=1, le=MAX_DRAFT_TOKENS, description="longest draft of self-speculation, tokens"
+    )
+    device: str = Field("cpu", description="where the model runs: cpu, cuda, cuda:1")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of weights and key-value states")
+
+
+@dataclass(frozen=True)
+class EngineLoad:
+    """What the engine is busy with.
+
+    Attributes:
+        used_bytes: state memory that requests hold, by the letter of the mixer.
+    """
+
+    running: int
+    waiting: int
+    used_bytes: Mapping[str, int]
+    budget_bytes: int
+
+
+class Engine:
+    """Continuous batching over one decoder, a placement per request.
+
+    Args:
+        model: a decoder, or the folder of a checkpoint.
+        tokenizer: that of the model.
+    """
+
+    def __init__(
+        self, model: Decoder | Path, tokenizer: Tokenizer, config: EngineConfig | None = None
+    ) -> None:
+        self.config = config = config or EngineConfig()
+        self.tokenizer = tokenizer
+        self._eos_ids = frozenset([tokenizer.eos_id])
+        if isinstance(model, Path):
+            folder = model_folder(model)
+            self._eos_ids |= _eos_ids(folder)
+            model = load_model(folder, device=config.device, dtype=getattr(torch, config.dtype))
+        weight = model.embed.weight
+        self.decoder = model
+        self.max_context = config.max_context or model.config.max_positions
+        self.runner = Runner(model, weight.device)
+        self.memory = StateMemory(model, config.state_memory_bytes, weight.dtype, weight.device)
+        self.scheduler = Scheduler(
+            self.memory,
+            max_rows=config.max_rows,
+            prefill_tokens=config.prefill_tokens,
+            max_draft_tokens=config.max_draft_tokens,
+        )
+        self._ids = count()
+        self._active: dict[int, ActiveRequest] = {}
+
+    @property
+    def num_layers(self) -> int:
+        """Layers that a placement must have."""
+        return self.decoder.config.num_layers
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is not finished."""
+        return bool(self._active)
+
+    @property
+    def load(self) -> EngineLoad:
+        """What the engine is busy with."""
+        scheduler, memory = self.scheduler, self.memory
+        return EngineLoad(
+            len(scheduler.running), len(scheduler.waiting), memory.used_bytes(), memory.budget_bytes
+        )
+
+    def submit(self, request: Request) -> int:
+        """Queue a request; its deltas carry the id that is returned.
+
+        Raises:
+            UserError: if the request makes no sense for this model.
+            CapacityError: if it is longer than the context, or needs more memory than there is.
+        """
+        active = self._activate(request)
+        needed = len(request.prompt) + request.max_tokens
+        if needed > self.max_context:
+            raise CapacityError(
+                f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}, "
+                f"together {needed}; the context is {self.max_context}"
+            )
+        self.memory.check(active.claims)
+        self._active[active.id] = active
+        self.scheduler.waiting.append(active)
+        return active.id
+
+    def cancel(self, request_id: int) -> None:
+        """End a request and free its memory; nothing happens if it ended before."""
+        active = self._active.pop(request_id, None)
+        if active is not None:
+            self.scheduler.remove(active)
+            self.runner.forget()
+
+    def step(self) -> list[Delta]:
+        """Run one step; gives what it added, at most one delta a request."""
+        self.scheduler.admit()
+        works = [*self._decode(), *self.scheduler.read_prompts()]
+        if not works:
+            return []
+        output = self.runner.step([work.piece for work in works])
+        chosen = _choose(works, output)
+        if any(work.proposal for work in works):
+            accepted = [count_accepted(work.proposal, own) for work, own in zip(works, chosen, strict=True)]
+            output.commit([1 + number for number in accepted])
+            chosen = [own[: 1 + number] for own, number in zip(chosen, accepted, strict=True)]
+        deltas = [
+            self._advance(work, own, output.logits[span])
+            for work, own, span in zip(works, chosen, output.spans, strict=True)
+        ]
+        return [delta for delta in deltas if delta is not None]
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        placement: Placement,
+        max_tokens: int,
+        sampling: Sampling = GREEDY,
+        draft: Placement | None = None,
+        stop: Sequence[str] = (),
+        progress: Progress = silent,
+    ) -> list[Generation]:
+        """Continue several prompts and wait for all of them; answers are in the order of the prompts."""
+        asked = Request(
+            prompt=(), placement=placement, max_tokens=max_tokens, sampling=sampling, draft=draft, stop=stop
+        )
+        answers = {self.submit(replace(asked, prompt=prompt)): Generation() for prompt in prompts}
+        num_finished = 0
+        while self.busy:
+            for delta in self.step():
+                answers[delta.request_id].add(delta)
+                num_finished += delta.finish_reason is not None
+            progress("generate", num_finished, len(prompts))
+        return list(answers.values())
+
+    def decode_speed(
+        self, placement: Placement, batch: int, context_tokens: int, *, steps: int = 16, warmup: int = 3
+    ) -> DecodeSpeed:
+        """Measure decoding of `batch` rows after `context_tokens` tokens, also beyond the model's context.
+
+        Raises:
+            CapacityError: if the rows' states do not fit into the memory budget.
+        """
+        return decode_speed(self, placement, batch, context_tokens, steps=steps, warmup=warmup)
+
+    def adopt(self, request: Request, state: State, generated: Sequence[int]) -> None:
+        """Go on with a request whose prompt `state` holds already, and which has generated tokens."""
+        active = self._activate(request)
+        active.state = state
+        active.tokens.extend(generated)
+        self._active[active.id] = active
+        self.scheduler.running.append(active)
+
+    def _activate(self, request: Request) -> ActiveRequest:
+        """Check a request and prepare all that it needs but memory."""
+        vocab_size = self.decoder.config.vocab_size
+        if not request.prompt:
+            raise UserError("the prompt is empty; expected at least one token")
+        if not 0 <= min(request.prompt) <= max(request.prompt) < vocab_size:
+            raise UserError(f"the prompt has token ids outside 0 .. {vocab_size - 1}")
+        if request.draft is not None and not request.sampling.greedy:
+            raise UserError("speculation is greedy for now: set temperature 0")
+        capacity = _capacity(len(request.prompt) + request.max_tokens)
+        claims = [Claim(self._checked(request.placement), capacity)]
+        if request.draft is not None:
+            claims.append(Claim(self._checked(request.draft), capacity, scratch=True))
+        return ActiveRequest(
+            id=next(self._ids),
+            request=request,
+            claims=claims,
+            tokens=list(request.prompt),
+            text=StopText(self.tokenizer.stream(), request.stop),
+            generator=None if request.sampling.greedy else request.sampling.generator(),
+            eos_ids=frozenset() if request.ignore_eos else self._eos_ids,
+        )
+
+    def _checked(self, placement: Placement) -> Placement:
+        if len(placement) != self.num_layers:
+            raise PlacementError(
+                f"placement '{placement}' has {len(placement)} layers, the model has {self.num_layers}"
+            )
+        for layer, letter in zip(self.decoder.layers, placement, strict=True):
+            assert isinstance(layer, DecoderLayer)
+            layer.mixer(letter)
+        return placement
+
+    def _decode(self) -> list[Work]:
+        """The next token of every request that has read its prompt, and what was drafted after it."""
+        decoding = [active for active in self.scheduler.running if active.num_generated]
+        tasks = {active: task for active in decoding if (task := _draft_task(active)) is not None}
+        proposals = dict(zip(tasks, propose(self.runner, list(tasks.values())), strict=True))
+        works = []
+        for active in decoding:
+            proposal = proposals.get(active, [])
+            num_tokens = 1 + len(proposal)
+            tokens = [active.tokens[-1], *proposal]
+            piece = Piece(active.state, tokens, trace=bool(proposal), num_logits=num_tokens)
+            works.append(Work(active, piece, num_tokens, proposal))
+        return works
+
+    def _advance(self, work: Work, chosen: Sequence[int], logits: torch.Tensor) -> Delta | None:
+        """Give a request its chosen tokens; frees its memory if they end it."""
+        active, request = work.active, work.active.request
+        if work.piece.state is not active.state:
+            return None
+        if work.proposal and active.draft is not None:
+            active.draft.record(len(work.proposal), len(chosen) - 1)
+        reading = active.num_generated == 0
+        logprobs = prompt_logprobs(work, logits) if reading and request.prompt_logprobs else []
+        tokens: list[int] = []
+        text = ""
+        for token in chosen:
+            tokens.append(token)
+            text += active.push(token)
+            if active.finish_reason:
+                break
+        if request.sampling.logprobs is not None and tokens:
+            own = logits[len(logits) - work.num_choices :][: len(tokens)]
+            logprobs += token_logprobs(own, tokens, request.sampling.logprobs)
+        if request.max_tokens == 0 and active.state.length == len(request.prompt):
+            active.finish_reason = "length"
+        if active.finish_reason:
+            self.cancel(active.id)
+        elif not (tokens or logprobs):
+            return None
+        ended_draft = active.draft if active.finish_reason else None
+        return Delta(
+            request_id=active.id,
+            tokens=tokens,
+            text=text,
+            logprobs=logprobs,
+            finish_reason=active.finish_reason,
+            speculation=ended_draft.statistics if ended_draft else None,
+        )
+
+
+def _draft_task(active: ActiveRequest) -> DraftTask | None:
+    """What to draft for a request now; None if it has no draft, or one that is behind or of no use."""
+    draft = active.draft
+    # The step that verifies adds one token more than it accepts.
+    num_tokens = min(draft.num_tokens, active.num_remaining - 1) if draft else 0
+    if draft is None or num_tokens < 1:
+        return None
+    if len(active.tokens) - draft.state.length > MAX_CATCH_UP_TOKENS:
+        return None
+    return DraftTask(draft, active.tokens, num_tokens)
+
+
+def _choose(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
+    """The tokens that every piece of work chooses."""
+    ends = [span.stop for span in output.spans]
+    ranges = [range(end - work.num_choices, end) for work, end in zip(works, ends, strict=True)]
+    rows = [row for places in ranges for row in places]
+    owners = [work.active for work in works for _ in range(work.num_choices)]
+    logits = output.logits if rows == list(range(len(output.logits))) else output.logits[rows]
+    tokens = choose(logits, [a.request.sampling for a in owners], [a.generator for a in owners])
+    taken = iter(tokens)
+    return [[next(taken) for _ in places] for places in ranges]
+
+
+def _capacity(num_tokens: int) -> int:
+    """Round up, so that requests of similar length share a pool."""
+    return 1 << max(num_tokens - 1, _SMALLEST_CAPACITY_TOKENS - 1).bit_length()
+
+
+def _eos_ids(folder: Path) -> frozenset[int]:
+    listed = generation_settings(folder).get("eos_token_id")
+    return frozenset([listed] if isinstance(listed, int) else listed or [])

@@ -1,0 +1,126 @@
+"""One step of the decoder over pieces of many requests, whatever their placements.
+
+All tokens of a step lie in one flat [tokens, hidden] tensor: embeddings, norms, MLPs and the head see it
+whole; in each layer every part of the plan goes to its own mixer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from derailleur.engine.plan import Block, LayerPlan, Part, Piece, Plan, make_plan
+from derailleur.model.decoder import Decoder, DecoderLayer
+from derailleur.model.mixers import Rotary, Rows, Trace
+
+_MAX_KEPT_PLANS = 32
+
+
+@dataclass(frozen=True)
+class _Traced:
+    part: Part
+    rows: Rows
+    trace: Trace
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What a step computed.
+
+    Attributes:
+        logits: [wanted tokens, vocab].
+        spans: the places of each piece in `logits`.
+    """
+
+    logits: Tensor
+    spans: Sequence[slice]
+    _pieces: Sequence[Piece]
+    _plan: Plan
+    _traced: Sequence[_Traced]
+
+    @torch.inference_mode()
+    def commit(self, num_accepted: Sequence[int]) -> None:
+        """Keep the first `num_accepted` (>= 1) tokens of each traced piece; others' numbers are not read."""
+        for piece, accepted in zip(self._pieces, num_accepted, strict=True):
+            if piece.trace:
+                piece.state.length += accepted
+        ordered = [num_accepted[place] for place in self._plan.order]
+        device = self.logits.device
+        by_block = {
+            index: torch.tensor([ordered[row] for row in block.rows], device=device)
+            for index, block in enumerate(self._plan.blocks)
+            if block.trace
+        }
+        for done in self._traced:
+            done.part.mixer.commit(done.part.pool, done.rows, done.trace, by_block[done.part.block])
+
+
+class Runner:
+    """Runs steps; keeps the plans of the batches that it sees again."""
+
+    def __init__(self, decoder: Decoder, device: torch.device) -> None:
+        self.decoder, self.device = decoder, device
+        self._plans: dict[tuple, Plan] = {}
+
+    def forget(self) -> None:
+        """Drop the kept plans, and with them their hold on the pools of requests that ended."""
+        self._plans.clear()
+
+    @torch.inference_mode()
+    def step(self, pieces: Sequence[Piece]) -> StepOutput:
+        """Let every state consume its piece; states that are not traced advance."""
+        plan = self._plan(pieces)
+        ordered = [pieces[place] for place in plan.order]
+        tokens = torch.tensor([token for piece in ordered for token in piece.tokens], device=self.device)
+        blocks = [self._rows(block, ordered) for block in plan.blocks]
+        x = self.decoder.embed(tokens)
+        traced: list[_Traced] = []
+        for layer, layer_plan in zip(self.decoder.layers, plan.layers, strict=True):
+            assert isinstance(layer, DecoderLayer)
+            x = x + _mix(layer_plan, plan.blocks, blocks, layer.input_norm(x), traced)
+            x = x + layer.mlp(layer.post_norm(x))
+        if plan.wanted is not None:
+            x = x[plan.wanted]
+        logits = self.decoder.logits(self.decoder.norm(x))
+        for piece in pieces:
+            if not piece.trace:
+                piece.state.length += len(piece.tokens)
+        return StepOutput(logits, plan.spans, pieces, plan, traced)
+
+    def _plan(self, pieces: Sequence[Piece]) -> Plan:
+        key = tuple(piece.shape for piece in pieces)
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _MAX_KEPT_PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = make_plan(pieces, self.device)
+        return plan
+
+    def _rows(self, block: Block, ordered: Sequence[Piece]) -> tuple[Rows, Rotary]:
+        positions = [ordered[row].state.length for row in block.rows]
+        rows = Rows.of(block.slots, positions, block.num_tokens, self.device)
+        last = rows.max_position + rows.num_tokens - 1
+        return rows, self.decoder.rotary.at(rows.token_positions, last)
+
+
+def _mix(
+    plan: LayerPlan,
+    blocks: Sequence[Block],
+    placed: Sequence[tuple[Rows, Rotary]],
+    x: Tensor,
+    traced: list[_Traced],
+) -> Tensor:
+    """Send each part of x [tokens, hidden] to its mixer and join what comes back."""
+    outputs = []
+    for part in plan.parts:
+        block, (rows, rotary) = blocks[part.block], placed[part.block]
+        mine = x if len(plan.parts) == 1 else x[block.tokens]
+        y, trace = part.mixer.extend(
+            mine.unflatten(0, (-1, block.num_tokens)), part.pool, rows, rotary, trace=block.trace
+        )
+        if trace is not None:
+            traced.append(_Traced(part, rows, trace))
+        outputs.append(y.flatten(0, 1))
+    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return joined if plan.restore is None else joined[plan.restore]
