@@ -1,0 +1,57 @@
+"""Numbers as people read them."""
+
+NOT_MEASURED = "–"
+
+
+def count(value: float) -> str:
+    """1,540 or 3.62 M."""
+    if value < 100_000:
+        return f"{value:,.0f}"
+    return f"{value / 1e9:.3g} G" if value >= 1e9 else f"{value / 1e6:.3g} M"
+
+
+def data_size(num_bytes: float) -> str:
+    """Decimal units: 512 B, 31.5 MB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.3g} {unit}"
+    return f"{num_bytes:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 42 s, 3 min 20 s, 17 min, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 3600:
+        return f"{round(whole / 60)} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def percent(share: float | None) -> str:
+    """93.4 %, or a dash for what was not measured."""
+    return NOT_MEASURED if share is None else f"{100 * share:.1f} %"
+
+
+def decimals(value: float | None, places: int) -> str:
+    """A fixed number of decimals, or a dash for what was not measured."""
+    return NOT_MEASURED if value is None else f"{value:,.{places}f}"
+
+
+def context(tokens: int) -> str:
+    """512, 2k, 8k: contexts are powers of two."""
+    return f"{tokens // 1024}k" if tokens % 1024 == 0 else f"{tokens:,}"
+
+
+def regime(batch: int, context_tokens: int) -> str:
+    """16 requests, 8k context."""
+    return f"{plural(batch, 'request')}, {context(context_tokens)} context"
+
+
+def plural(number: int, noun: str) -> str:
+    """1 file, 2 files."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,150 @@
+"""What the sections read, count and claim."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from derailleur.errors import DataError
+from derailleur.report import units
+from derailleur.report.corpus import file_counts, plot_files
+from derailleur.report.frontier import majority
+from derailleur.report.look import ramp
+from derailleur.report.markup import join
+from derailleur.report.placement import measured_placements, read_frontier
+from derailleur.report.presets import Preset
+from derailleur.report.run_folder import RunFolder
+from derailleur.report.speed import Speed, read_speeds, regimes, where_full_attention_wins
+from derailleur.report.training import panels
+
+
+def preset(name: str, letters: str) -> Preset:
+    return Preset(name, letters, 1.0, None, None, "#000000", "o")
+
+
+PRESETS = [preset("full", "FF"), preset("fast", "GG")]
+
+
+def test_a_torn_last_line_is_dropped_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    run, path = RunFolder(tmp_path), tmp_path / "place/quality.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
+    assert run.lines("place/quality.jsonl") == [{"a": 1}, {"a": 2}]
+    path.write_text('{"a": 1}\nnot json\n{"a": 3}\n')
+    with pytest.raises(DataError, match=r"quality\.jsonl:2: not JSON"):
+        run.lines("place/quality.jsonl")
+
+
+def test_every_file_is_in_exactly_one_bar(run_folder: Path) -> None:
+    results = RunFolder(run_folder).results("curate")
+    rows = file_counts(results)
+    assert sum(row["files"] for row in rows) == results["files_seen"]
+    assert {row["fate"] for row in rows} == {"kept", "dropped", "quarantined"}
+    drawn = plot_files(rows).axes[1].patches
+    assert [bar.get_width() for bar in drawn] == [row["files"] for row in rows if row["fate"] != "kept"]
+
+
+def test_a_corpus_of_which_nothing_was_left_out_is_drawn() -> None:
+    strip, bars = plot_files([{"label": "training", "fate": "kept", "files": 5}]).axes
+    assert len(strip.patches) == 1 and not bars.patches
+
+
+def test_measured_placements_get_the_speed_of_the_cost_model(run_folder: Path) -> None:
+    run = RunFolder(run_folder)
+    rows = {row["placement"]: row for row in measured_placements(run)}
+    assert rows["FFFFFFFF"]["speed"] == 1
+    for point in read_frontier(run):
+        if point["placement"] in rows:
+            assert rows[point["placement"]]["speed"] == pytest.approx(point["speed"])
+
+
+@pytest.mark.parametrize(
+    ("full", "fast", "says"),
+    [
+        (100.0, 150.0, "All-FA is the fastest in <strong>none</strong> of 1 measured regimes."),
+        (100.0, 80.0, "All-FA is the fastest in 1 of 1 measured regimes"),
+    ],
+)
+def test_it_is_said_plainly_where_full_attention_wins(full: float, fast: float, says: str) -> None:
+    speeds = [Speed("full", 1, 1024, full, False), Speed("fast", 1, 1024, fast, False)]
+    assert says in join(where_full_attention_wins(speeds, PRESETS))
+
+
+def test_a_win_is_told_with_both_speeds() -> None:
+    speeds = [
+        Speed("full", 1, 2048, 321, False),
+        Speed("fast", 1, 2048, 123, False),
+        Speed("full", 16, 2048, 100, False),
+        Speed("fast", 16, 2048, 999, False),
+    ]
+    sentence = join(where_full_attention_wins(speeds, PRESETS))
+    assert "1 of 2" in sentence and "1 request at 2k context (321 against 123 tokens/s)" in sentence
+    assert "16 requests" not in sentence
+
+
+def test_speeds_are_grouped_by_regime(run_folder: Path) -> None:
+    speeds = read_speeds(RunFolder(run_folder))
+    grouped = regimes(speeds)
+    assert list(grouped) == [(b, c) for b in (1, 16) for c in (1024, 2048, 8192)]
+    assert sum(len(row) for row in grouped.values()) == len(speeds) == 24
+
+
+def test_training_logs_are_parted_by_phase(run_folder: Path) -> None:
+    align, stochastic = panels("distill", RunFolder(run_folder).lines("distill/metrics.jsonl"))
+    assert [curve.label for curve in align.curves] == ["training", "swa", "kda", "gdn"]
+    assert stochastic.curves[-1].heldout and len(stochastic.curves[-1].values) == 4
+    assert max(align.curves[0].tokens) < min(stochastic.curves[0].tokens)
+
+
+def test_a_long_log_is_averaged_down_and_keeps_its_mean() -> None:
+    losses = np.random.default_rng(0).normal(2, 1, 4000)
+    rows = [{"step": i, "tokens": i, "loss": float(loss)} for i, loss in enumerate(losses)]
+    (panel,) = panels("pretrain", rows)
+    (curve,) = panel.curves
+    assert len(curve.values) == 400
+    assert np.mean(curve.values) == pytest.approx(losses.mean())
+
+
+def test_losses_that_are_missing_or_not_finite_are_left_out() -> None:
+    rows = [
+        {"tokens": 1, "loss": None},
+        {"tokens": 2, "loss": float("nan")},
+        {"loss": 1.0},
+        {"tokens": 4, "loss": 1.5},
+    ]
+    (panel,) = panels("finetune", rows)
+    assert (panel.curves[0].tokens, panel.curves[0].values) == ([4.0], [1.5])
+
+
+def test_an_unfinished_stage_shows_its_log(unfinished_run: Callable[[str], Path]) -> None:
+    run = unfinished_run("pretrain")
+    (run / "pretrain/manifest.json").unlink()
+    assert RunFolder(run).results("pretrain") == {}
+    assert len(panels("pretrain", RunFolder(run).lines("pretrain/metrics.jsonl"))) == 1
+
+
+@given(count=st.integers(1, 40))
+def test_presets_go_from_ink_to_the_accent(count: int) -> None:
+    colours = [ramp(index, count) for index in range(count)]
+    assert colours[0] == "#1d232b"
+    assert count == 1 or colours[-1] == "#7b3fe4"
+
+
+def test_majority_and_units() -> None:
+    assert (majority("FSSG"), majority("FFSS"), majority("G")) == ("S", "F", "G")
+    assert [units.duration(s) for s in (0.42, 42, 200, 1020, 7500)] == [
+        "0.4 s",
+        "42 s",
+        "3 min 20 s",
+        "17 min",
+        "2 h 5 min",
+    ]
+    assert (units.context(8192), units.context(1000), units.plural(1, "file")) == ("8k", "1,000", "1 file")
+    assert (units.count(1540), units.count(4_120_000), units.data_size(1.9e9)) == (
+        "1,540",
+        "4.12 M",
+        "1.9 GB",
+    )
