@@ -28,7 +28,7 @@ class ActiveRequest:
     tokens: list[int]
     text: StopText
     generator: torch.Generator | None
-    eos_ids: frozenset[int]
+    stop_tokens: frozenset[int]
     state: State = field(init=False)
     draft: Draft | None = None
     finish_reason: FinishReason | None = None
@@ -46,7 +46,7 @@ class ActiveRequest:
     def push(self, token: int) -> str:
         """Take a generated token; returns the text that may be shown now, and may set `finish_reason`."""
         self.tokens.append(token)
-        ended = token in self.eos_ids
+        ended = token in self.stop_tokens
         shown = "" if ended else self.text.push(token)
         if ended or self.text.stopped:
             self.finish_reason = "stop"

@@ -177,11 +177,18 @@ class Engine:
         sampling: Sampling = GREEDY,
         draft: Placement | None = None,
         stop: Sequence[str] = (),
+        stop_tokens: frozenset[int] = frozenset(),
         progress: Progress = silent,
     ) -> list[Generation]:
         """Continue several prompts and wait for all of them; answers are in the order of the prompts."""
         asked = Request(
-            prompt=(), placement=placement, max_tokens=max_tokens, sampling=sampling, draft=draft, stop=stop
+            prompt=(),
+            placement=placement,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            draft=draft,
+            stop=stop,
+            stop_tokens=stop_tokens,
         )
         answers = {self.submit(replace(asked, prompt=prompt)): Generation() for prompt in prompts}
         num_finished = 0
@@ -228,9 +235,9 @@ class Engine:
             request=request,
             claims=claims,
             tokens=list(request.prompt),
-            text=StopText(self.tokenizer.stream(), request.stop),
+            text=StopText(self.tokenizer, request.stop),
             generator=None if request.sampling.greedy else request.sampling.generator(),
-            eos_ids=frozenset() if request.ignore_eos else self._eos_ids,
+            stop_tokens=request.stop_tokens | (frozenset() if request.ignore_eos else self._eos_ids),
         )
 
     def _checked(self, placement: Placement) -> Placement:

@@ -20,6 +20,7 @@ class Request:
         max_tokens: how many tokens to generate at most; 0 only reads the prompt.
         draft: a placement that proposes tokens for `placement` to verify (greedy sampling only).
         stop: the text ends before the first of these strings.
+        stop_tokens: the text ends before the first of these tokens, as it does before the end-of-text token.
         ignore_eos: go on after the end-of-text token, up to `max_tokens`.
         prompt_logprobs: report the log-probability of each prompt token too.
     """
@@ -30,6 +31,7 @@ class Request:
     sampling: Sampling = GREEDY
     draft: Placement | None = None
     stop: Sequence[str] = ()
+    stop_tokens: frozenset[int] = frozenset()
     ignore_eos: bool = False
     prompt_logprobs: bool = False
 
@@ -96,7 +98,7 @@ class Generation:
     """A whole answer.
 
     Attributes:
-        tokens: the generated ids, the end-of-text token included where it was generated.
+        tokens: the generated ids, with the token that ended the text.
         text: their text, without special tokens, cut before a stop string.
     """
 

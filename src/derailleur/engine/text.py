@@ -1,31 +1,17 @@
 """From generated tokens to text that may be shown: whole characters only, cut before a stop string."""
 
-from collections.abc import Sequence
+import codecs
+from collections.abc import Iterable, Sequence
 from typing import Protocol
-
-
-class TextStream(Protocol):
-    """Decodes one text token by token; gives out whole characters only."""
-
-    def push(self, token: int) -> str:
-        """The text that has become certain with this token."""
-        ...
-
-    def finish(self) -> str:
-        """What is left when no token follows."""
-        ...
 
 
 class Tokenizer(Protocol):
     """What the engine needs of a tokenizer."""
 
-    @property
-    def eos_id(self) -> int:
-        """The token after which a text ends."""
-        ...
+    eos_id: int
 
-    def stream(self) -> TextStream:
-        """A decoder for a new text."""
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """The bytes of `ids`, which may begin and end inside a character."""
         ...
 
 
@@ -36,15 +22,16 @@ class StopText:
         stopped: whether a stop string was found; nothing comes after it.
     """
 
-    def __init__(self, stream: TextStream, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         self.stopped = False
-        self._stream = stream
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = [string for string in stop if string]
         self._held = ""
 
     def push(self, token: int) -> str:
         """The text that can be shown now that this token is known."""
-        text = self._cut(self._held + self._stream.push(token))
+        text = self._cut(self._held + self._utf8.decode(self._tokenizer.decode_bytes([token])))
         held = max((_overlap(text, string) for string in self._stop), default=0)
         shown = len(text) if self.stopped else len(text) - held
         self._held = text[shown:]
@@ -53,7 +40,7 @@ class StopText:
     def finish(self) -> str:
         """The rest of the text."""
         text, self._held = self._held, ""
-        return "" if self.stopped else self._cut(text + self._stream.finish())
+        return "" if self.stopped else self._cut(text + self._utf8.decode(b"", final=True))
 
     def _cut(self, text: str) -> str:
         found = [place for place in (text.find(string) for string in self._stop) if place >= 0]
