@@ -1,0 +1,93 @@
+"""The basic filters drop files that are data, minified or generated rather than written.
+
+Longest line, mean line and alphanumeric share, as in SantaCoder (Ben Allal et al. 2023, arXiv:2301.03988).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from derailleur.config import Config
+from derailleur.corpus.compiled import compiled
+from derailleur.corpus.ledger import Verdict
+
+_NEWLINE, _RETURN = ord("\n"), ord("\r")
+
+
+class FilterConfig(Config):
+    """Bounds of the basic filters; a file at a bound is kept."""
+
+    max_line_length: int = Field(1000, ge=1, description="longest line, characters")
+    max_mean_line_length: float = Field(100, gt=0, description="mean line, characters")
+    min_alphanumeric_share: float = Field(0.25, ge=0, le=1, description="letters and digits / characters")
+
+
+@dataclass(frozen=True)
+class LineStatistics:
+    """What the filters look at.
+
+    Attributes:
+        num_lines: ended by `\\n`, `\\r\\n` or `\\r`; a last line without an end counts.
+        num_characters: Unicode characters, line ends included.
+        longest_line, mean_line: characters, line ends not included.
+        alphanumeric_share: of all characters; every non-ASCII character counts as a letter.
+    """
+
+    num_lines: int
+    num_characters: int
+    longest_line: int
+    mean_line: float
+    alphanumeric_share: float
+
+
+def line_statistics(content: bytes) -> LineStatistics:
+    """Measure one UTF-8 text."""
+    lines, characters, longest, in_lines, alphanumeric = _count(np.frombuffer(content, np.uint8))
+    return LineStatistics(
+        num_lines=lines,
+        num_characters=characters,
+        longest_line=longest,
+        mean_line=in_lines / max(lines, 1),
+        alphanumeric_share=alphanumeric / max(characters, 1),
+    )
+
+
+def basic_filter(content: bytes, config: FilterConfig) -> Verdict | None:
+    """The reason to drop a file, or None."""
+    measured = line_statistics(content)
+    if measured.longest_line > config.max_line_length:
+        return Verdict("dropped", "long_line", f"{measured.longest_line} characters")
+    if measured.mean_line > config.max_mean_line_length:
+        return Verdict("dropped", "mean_line_length", f"{measured.mean_line:.1f} characters")
+    if measured.alphanumeric_share < config.min_alphanumeric_share:
+        return Verdict("dropped", "alphanumeric_share", f"{measured.alphanumeric_share:.3f}")
+    return None
+
+
+@compiled
+def _count(data: NDArray[np.uint8]) -> tuple[int, int, int, int, int]:
+    lines = characters = longest = in_lines = alphanumeric = current = 0
+    last = 0
+    for byte in data:
+        if byte & 0xC0 == 0x80:  # a continuation byte: its character was counted at the first byte
+            continue
+        characters += 1
+        if byte in (_NEWLINE, _RETURN):
+            if not (byte == _NEWLINE and last == _RETURN):
+                lines += 1
+                in_lines += current
+                longest = max(longest, current)
+                current = 0
+        else:
+            current += 1
+            letter = (byte | 0x20) - ord("a")
+            if 0 <= letter < 26 or ord("0") <= byte <= ord("9") or byte >= 0x80:
+                alphanumeric += 1
+        last = byte
+    if current:
+        lines += 1
+        in_lines += current
+        longest = max(longest, current)
+    return lines, characters, longest, in_lines, alphanumeric

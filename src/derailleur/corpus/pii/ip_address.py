@@ -1,0 +1,88 @@
+"""Public IPv4 and IPv6 addresses, with a /prefix if there is one.
+
+Addresses that name nobody are left alone: private, loopback, unspecified, link-local, documentation,
+multicast and reserved ranges, and well-known DNS servers. So are version numbers of four parts.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from derailleur.corpus.pii.spans import Detector, Shape
+
+_BOUNDARY = r"(?:(?<![\w.])|(?<=\\[abfnrtv]))"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(
+    rf"{_BOUNDARY}({_OCTET}(?:\.{_OCTET}){{3}})(?:/(?:3[0-2]|[12]?[0-9])(?![\w./]))?(?!\w|\.[0-9])"
+)
+# global unicast begins with 2 or 3 and four digits; shorter first groups are slices, times and C++ scopes
+_IPV6 = re.compile(
+    r"(?:(?<![\w:.])|(?<=\\[abfnrtv]))([23][0-9a-fA-F]{3}(?:(?:::?[0-9a-fA-F]{1,4}){1,7}(?:::)?|::))"
+    r"(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])(?![\w./]))?(?!\w|:\w)"
+)
+
+# IANA's special-purpose registry (RFC 6890), written out: `ipaddress` changes its own between Pythons
+_SPECIAL_IPV4 = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
+        *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+    )
+)
+_SPECIAL_IPV6 = tuple(ipaddress.IPv6Network(network) for network in ("2001:db8::/32", "3fff::/20"))
+
+_DNS_SERVERS = frozenset(
+    (
+        *("1.0.0.1", "1.1.1.1", "8.8.4.4", "8.8.8.8", "8.20.247.20", "8.26.56.26", "9.9.9.9"),
+        *("76.76.19.19", "76.223.122.150", "94.140.14.14", "94.140.15.15", "149.112.112.112"),
+        *("208.67.220.220", "208.67.222.222", "2001:4860:4860::8844", "2001:4860:4860::8888"),
+        *("2606:4700:4700::1001", "2606:4700:4700::1111", "2620:119:35::35", "2620:119:53::53"),
+        *("2620:fe::9", "2620:fe::fe"),
+    )
+)
+
+_CONTEXT = 48  # characters before an address in which a word such as "version" makes it one
+_VERSION_BEFORE = re.compile(
+    r"(?:(?:version|release|revision|firmware|build|(?<![a-z])ver(?![a-z])|(?<![a-z])oid)[a-z_]{0,12}"
+    r"[\"')\]]{0,2}\s{0,4}(?:[:=(,]{1,2}|is|to|from)?\s{0,4}[\"'(\[]{0,2}"
+    r"|[\w\]]\s?[=~!<>]=\s?|[\^~]|[a-z][/-])\Z",
+    re.IGNORECASE,
+)
+_VERSION_AFTER = re.compile(r"[-+.][A-Za-z]|\.dev|rc[0-9]")
+
+
+def _find_ipv4(text: str) -> Iterator[tuple[int, int]]:
+    for match in _IPV4.finditer(text):
+        address = match[1]
+        if not (address in _DNS_SERVERS or _is_special_ipv4(address) or _is_version(text, match)):
+            yield match.span()
+
+
+def _find_ipv6(text: str) -> Iterator[tuple[int, int]]:
+    for match in _IPV6.finditer(text):
+        try:
+            address = ipaddress.IPv6Address(match[1])
+        except ValueError:
+            continue
+        special = any(address in network for network in _SPECIAL_IPV6)
+        if not special and address.compressed not in _DNS_SERVERS:
+            yield match.span()
+
+
+def _is_special_ipv4(address: str) -> bool:
+    parsed = ipaddress.IPv4Address(address)
+    return any(parsed in network for network in _SPECIAL_IPV4)
+
+
+def _is_version(text: str, match: re.Match[str]) -> bool:
+    before = text[max(0, match.start() - _CONTEXT) : match.start()]
+    return bool(
+        len(match[1]) == 7  # four single digits
+        or _VERSION_BEFORE.search(before.rpartition("\n")[2])
+        or _VERSION_AFTER.match(text, match.end())
+    )
+
+
+IPV4 = Detector("IP_ADDRESS", (Shape.DOTTED_QUAD,), _find_ipv4)
+IPV6 = Detector("IP_ADDRESS", (Shape.HEX_COLONS,), _find_ipv6)

@@ -1,0 +1,227 @@
+"""Finds the files of the sources and puts them in the order of their rank. Opens no file."""
+
+import difflib
+import hashlib
+import os
+import re
+import stat
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from derailleur.config import Config
+from derailleur.corpus.languages import KNOWN_LANGUAGES, language_of
+from derailleur.corpus.ledger import Verdict
+from derailleur.errors import DataError
+
+PYTHON_STDLIB = "python-stdlib"
+"""The source that means the standard library of the running interpreter."""
+
+_INSTALLED = frozenset({"site-packages", "dist-packages", "__pycache__"})
+
+HELDOUT, TRAIN = "heldout", "train"
+
+
+class SourceConfig(Config):
+    """Which files of the sources are wanted, and which of them are held out."""
+
+    languages: tuple[str, ...] = Field((), description="languages to keep; empty keeps every known one")
+    include: tuple[str, ...] = Field((), description="path globs, one must match; empty matches all")
+    exclude_folders: tuple[str, ...] = Field(
+        (".git", ".hg", ".svn", ".venv", "__pycache__", "dist-packages", "node_modules", "site-packages"),
+        description="names of folders that are not entered",
+    )
+    max_file_bytes: int = Field(1_000_000, ge=1, description="larger files are dropped unread, bytes")
+    heldout_fraction: float = Field(0.05, ge=0, lt=1, description="share of paths that is held out")
+    heldout_salt: str = Field("", description="another salt holds out other files")
+
+    @field_validator("languages", "include", "exclude_folders", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        for language in languages:
+            if language not in KNOWN_LANGUAGES:
+                near = difflib.get_close_matches(language, KNOWN_LANGUAGES, n=1, cutoff=0)
+                raise ValueError(f"unknown language '{language}'; did you mean '{near[0]}'?")
+        return languages
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a source.
+
+    Attributes:
+        location: what to open; may hold undecodable bytes as surrogates.
+        repository: the folder's name, or its path under the source where a `.git` marks a repository.
+        path: relative to the repository, with `/`; undecodable bytes as `\\xNN`.
+        num_bytes: size when it was found.
+        split: "heldout" or "train".
+        language: by its name, None if unknown.
+        verdict: set if the file is ruled out before it is opened.
+    """
+
+    location: str
+    repository: str
+    path: str
+    num_bytes: int
+    split: str
+    language: str | None
+    verdict: Verdict | None
+
+
+def resolve_source(source: Path) -> Path:
+    """The folder that a source names.
+
+    Raises:
+        DataError: if there is no such folder.
+    """
+    folder = _stdlib() if str(source) == PYTHON_STDLIB else source
+    if not folder.exists():
+        raise DataError(f"{source}: no such folder")
+    if not folder.is_dir():
+        raise DataError(f"{source}: expected a folder or '{PYTHON_STDLIB}'")
+    return folder.resolve()
+
+
+def find_files(config: SourceConfig, sources: Sequence[Path]) -> list[SourceFile]:
+    """Every file of the sources, ranked: held-out first, then by repository and path.
+
+    Symbolic links are not followed; they, devices, pipes and sockets are listed with a verdict.
+
+    Raises:
+        DataError: if a source is missing, is given twice, or if there is no file at all.
+    """
+    folders = [resolve_source(source) for source in sources]
+    for folder, times in Counter(folders).items():
+        if times > 1:
+            raise DataError(f"{folder}: given twice as a source")
+    selection = _Selection(config)
+    files = [
+        selection.judge(found)
+        for folder, name in zip(folders, _names(folders), strict=True)
+        for found in _walk(folder, name, excluded=_excluded(folder, config))
+    ]
+    if not files:
+        raise DataError(f"{', '.join(map(str, sources))}: no files found")
+    return sorted(files, key=lambda file: (file.split != HELDOUT, file.repository, file.path))
+
+
+def is_heldout(path: str, *, fraction: float, salt: str) -> bool:
+    """Whether a path within its repository belongs to the held-out share; depends on nothing else."""
+    digest = hashlib.sha256(f"{salt}\0{path}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    location: str
+    repository: str
+    path: str
+    num_bytes: int
+    verdict: Verdict | None = None
+
+
+class _Selection:
+    """Judges a file by what is known without opening it."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._config = config
+        self._include = [_glob(pattern) for pattern in config.include]
+
+    def judge(self, found: _Found) -> SourceFile:
+        heldout = is_heldout(
+            found.path, fraction=self._config.heldout_fraction, salt=self._config.heldout_salt
+        )
+        language = language_of(found.path)
+        return SourceFile(
+            location=found.location,
+            repository=found.repository,
+            path=found.path,
+            num_bytes=found.num_bytes,
+            split=HELDOUT if heldout else TRAIN,
+            language=language,
+            verdict=found.verdict or self._verdict(found, language),
+        )
+
+    def _verdict(self, found: _Found, language: str | None) -> Verdict | None:
+        if self._include and not any(pattern.fullmatch(found.path) for pattern in self._include):
+            return Verdict("dropped", "not_included")
+        if language is None:
+            return Verdict("dropped", "unknown_language")
+        if self._config.languages and language not in self._config.languages:
+            return Verdict("dropped", "other_language", language)
+        if found.num_bytes > self._config.max_file_bytes:
+            return Verdict("dropped", "too_large", f"{found.num_bytes} bytes")
+        return None
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """A name for each source: the folder's own, or its whole path where two have the same."""
+    names = [PYTHON_STDLIB if folder == _stdlib() else folder.name or "/" for folder in folders]
+    times = Counter(names)
+    return [str(folder) if times[name] > 1 else name for folder, name in zip(folders, names, strict=True)]
+
+
+def _excluded(folder: Path, config: SourceConfig) -> frozenset[str]:
+    return frozenset(config.exclude_folders) | (_INSTALLED if folder == _stdlib() else frozenset())
+
+
+def _stdlib() -> Path:
+    return Path(sysconfig.get_path("stdlib")).resolve()
+
+
+def _walk(source: Path, name: str, *, excluded: frozenset[str]) -> Iterator[_Found]:
+    pending = [(str(source), name, "")]  # folder, its repository, its path in there with a final slash
+    while pending:
+        folder, repository, prefix = pending.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = list(listing)
+        except OSError as error:
+            yield _Found(folder, repository, prefix or "./", 0, _unreadable(error))
+            continue
+        if prefix and any(entry.name == ".git" for entry in entries):
+            repository, prefix = f"{repository}/{prefix.rstrip('/')}", ""
+        for entry in entries:
+            path = prefix + _printable(entry.name)
+            if not entry.is_dir(follow_symlinks=False):
+                yield _found(entry, repository, path)
+            elif entry.name not in excluded:
+                pending.append((entry.path, repository, f"{path}/"))
+
+
+def _found(entry: os.DirEntry[str], repository: str, path: str) -> _Found:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError as error:
+        return _Found(entry.path, repository, path, 0, _unreadable(error))
+    if stat.S_ISLNK(status.st_mode):
+        return _Found(entry.path, repository, path, 0, Verdict("dropped", "symbolic_link"))
+    if not stat.S_ISREG(status.st_mode):
+        return _Found(entry.path, repository, path, 0, Verdict("dropped", "not_a_regular_file"))
+    return _Found(entry.path, repository, path, status.st_size)
+
+
+def _unreadable(error: OSError) -> Verdict:
+    return Verdict("quarantined", "unreadable", error.strerror or str(error))
+
+
+def _printable(name: str) -> str:
+    """A file's name as text; bytes that are not UTF-8 become `\\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A path glob as a regular expression: `**/` is any folders, `*` and `?` stay within a name."""
+    forms = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(forms.get(part, re.escape(part)) for part in parts), re.DOTALL)

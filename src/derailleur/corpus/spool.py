@@ -1,0 +1,69 @@
+"""Rows of different lengths on disk, in the layout of an Arrow large_binary array: values and offsets.
+
+The corpus is held once, in a scratch file that is read back as a memory map, so that memory holds only
+what is in use and the operating system decides what stays.
+"""
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows one after another.
+
+    Attributes:
+        values: [total] all rows' values.
+        offsets: [rows + 1] int64; row `i` is `values[offsets[i]:offsets[i + 1]]`.
+    """
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+
+class Spool:
+    """Writes rows to a scratch file; `finish` gives them back as a memory map."""
+
+    def __init__(self, path: Path, dtype: type[np.generic]) -> None:
+        self._path = path
+        self._dtype = np.dtype(dtype)
+        self._stream = path.open("wb")
+        self._offsets = array("q", [0])
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+    def append(self, row: bytes) -> None:
+        """Add one row, given as the bytes of its values."""
+        self._stream.write(row)
+        self._offsets.append(self._offsets[-1] + len(row) // self._dtype.itemsize)
+
+    def extend(self, values: NDArray[Any], sizes: NDArray[np.int64]) -> None:
+        """Add rows that lie one after another in `values`, with `sizes` values each."""
+        self._stream.write(values.data)
+        self._offsets.extend((self._offsets[-1] + np.cumsum(sizes)).tolist())
+
+    def finish(self) -> Ragged:
+        """Close the file and map it."""
+        self._stream.close()
+        offsets = np.array(self._offsets, dtype=np.int64)
+        if offsets[-1] == 0:  # an empty file cannot be mapped
+            return Ragged(np.empty(0, self._dtype), offsets)
+        return Ragged(np.asarray(np.memmap(self._path, self._dtype, mode="r")), offsets)
