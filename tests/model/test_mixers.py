@@ -120,3 +120,24 @@ def test_recurrent_memory_does_not_grow_with_the_context(supernet: Decoder) -> N
     for letter in "SKG":
         assert size(letter, 10_000) == size(letter, 20_000)
     assert size("F", 20_000) == 2 * size("F", 10_000) == 20_000 * 2 * 2 * 8 * 4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("letter", ["K", "G"])
+def test_fused_step_equals_the_torch_path(letter: str, supernet: Decoder, x: Tensor) -> None:
+    """One token through the fused kernel and through a trace, which never uses it."""
+    mixer, slots = supernet.layers[1].mixer(letter), [4, 1, 2]
+    pool = dirty_pool(mixer)
+    extend(supernet, mixer, pool, x[:, :37], slots, 0)
+    rows = Rows.of(slots, [37] * 3, 1, CPU)
+    table = rotary(supernet, rows)
+    expected, trace = mixer.extend(x[:, 37:38], pool, rows, table, trace=True)
+    before = {name: tensor.clone() for name, tensor in pool.tensors().items()}
+    got, _ = mixer.extend(x[:, 37:38], pool, rows, table)
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+    fused = {name: tensor.clone() for name, tensor in pool.tensors().items()}
+    for name, tensor in pool.tensors().items():
+        tensor.copy_(before[name])
+    mixer.commit(pool, rows, trace, torch.ones(3, dtype=torch.int64))
+    for name, tensor in pool.tensors().items():
+        torch.testing.assert_close(fused[name], tensor, atol=1e-6, rtol=1e-5, equal_nan=True)

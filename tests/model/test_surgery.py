@@ -40,7 +40,7 @@ def test_heads_are_paired_as_grouped_attention_pairs_them(fresh: Decoder, letter
     layer = fresh.layers[0]
     attention, mixer = layer.mixer("F"), layer.mixer(letter)
     x = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(0))
-    qkv = F.silu(mixer.project(x)[0])
+    qkv = F.silu(mixer.project(x).qkv)
     q, k, v = mixer._heads(qkv)
     kv = F.silu(attention.v_proj(x)).view(2, 8)
     for head in range(4):

@@ -15,9 +15,8 @@ from derailleur.errors import CheckpointError
 from derailleur.model.config import MixersConfig
 from derailleur.model.decoder import Decoder, DecoderLayer
 from derailleur.model.mixers.attention import Attention
-from derailleur.model.mixers.gdn import Gdn, inverse_softplus
-from derailleur.model.mixers.kda import Kda
-from derailleur.model.mixers.recurrent import RecurrentMixer
+from derailleur.model.mixers.gdn import Gdn
+from derailleur.model.mixers.recurrent import RecurrentMixer, inverse_softplus
 
 _FASTEST_DECAY = 1 / 8
 _SLOWEST_DECAY = 1 / 1024
@@ -79,16 +78,13 @@ def _from_attention(mixer: RecurrentMixer, attention: Attention, input_scale: Te
     # variance times the input norm's weights.
     value_scale = (v * input_scale).square().sum(-1).mean().sqrt()
     mixer.norm.weight.fill_(value_scale)
-    settings = mixer.settings
-    if isinstance(mixer, Gdn):
-        mixer.gate_bias.fill_(_OPEN_GATE[settings.gate_activation])
-        mixer.A_log.zero_()
+    mixer.gate_bias.fill_(_OPEN_GATE[mixer.settings.gate_activation])
+    mixer.A_log.zero_()
+    rates_per_head = mixer.dt_bias.numel() // mixer.num_heads
+    if rates_per_head == 1:
         mixer.dt_bias.copy_(inverse_softplus(_time_scales(mixer.num_heads)))
-        mixer.in_proj_ba.weight.zero_()
-    elif isinstance(mixer, Kda):
-        mixer.gate_bias.fill_(_OPEN_GATE[settings.gate_activation])
-        mixer.A_log.zero_()
-        mixer.dt_bias.copy_(inverse_softplus(_time_scales(mixer.head_dim)).repeat(mixer.num_heads))
+    else:
+        mixer.dt_bias.copy_(inverse_softplus(_time_scales(rates_per_head)).repeat(mixer.num_heads))
 
 
 def _per_query_head(weight: Tensor, head_dim: int, group: int) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from derailleur.config import Config
-from derailleur.kernels import DeltaRuleOutput, recurrent_delta_rule
+from derailleur.kernels import DeltaRuleOutput, decode_step, recurrent_delta_rule
 from derailleur.model.layers import RmsNorm
 from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rotary, Rows, Trace
 
@@ -57,18 +58,19 @@ class RecurrentTrace(Trace):
     states: list[Tensor]
 
 
-@dataclass(frozen=True)
-class DeltaInputs:
-    """What the delta rule reads besides q, k and v.
+class Projections(NamedTuple):
+    """What a mixer reads off its input, before any activation.
 
     Attributes:
-        beta: [batch, seq, heads].
-        log_decay: [batch, seq, heads] or [batch, seq, heads, head_dim].
-        gate: [batch, seq, heads * head_dim], before its activation.
+        qkv: [batch, seq, 3 * inner], the convolution's inputs.
+        rate: [batch, seq, heads] (GDN) or [batch, seq, inner] (KDA), of the decay.
+        write: [batch, seq, heads], the write strength.
+        gate: [batch, seq, inner], the output gate.
     """
 
-    beta: Tensor
-    log_decay: Tensor
+    qkv: Tensor
+    rate: Tensor
+    write: Tensor
     gate: Tensor
 
 
@@ -95,33 +97,41 @@ class CausalConvolution(nn.Module):
 
 
 class RecurrentMixer(Mixer):
-    """A delta-rule mixer with q, k, v of one convolution and a gated, normalised output."""
+    """A delta-rule mixer with q, k, v of one convolution and a gated, normalised output.
 
-    def __init__(self, config: DecoderConfig, settings: RecurrentConfig) -> None:
+    log_decay = -exp(A_log) softplus(rate + dt_bias), `num_rates` of them per head: one, or one per key
+    channel.
+    """
+
+    def __init__(self, config: DecoderConfig, settings: RecurrentConfig, *, num_rates: int) -> None:
         super().__init__()
+        self.settings = settings
         self.num_heads, self.head_dim = config.num_heads, config.head_dim
         self.inner_size = config.num_heads * config.head_dim
         self.num_taps = settings.convolution_tokens
-        self.settings = settings
-        self.gate_activation = F.silu if settings.gate_activation == "silu" else torch.sigmoid
         self.convolution = CausalConvolution(3 * self.inner_size, self.num_taps)
+        self.A_log = nn.Parameter(torch.empty(self.num_heads).uniform_(1, 16).log())
+        self.dt_bias = nn.Parameter(inverse_softplus(log_uniform(self.num_heads * num_rates, 1e-3, 1e-1)))
+        self.gate_bias = nn.Parameter(torch.zeros(self.inner_size))
         self.norm = RmsNorm(config.head_dim, config.norm_eps)
         self.out_proj = nn.Linear(self.inner_size, config.hidden_size, bias=False)
 
     @abstractmethod
-    def project(self, x: Tensor) -> tuple[Tensor, DeltaInputs]:
-        """The convolution's inputs q, k, v in one [batch, seq, 3 * inner], and what else the rule reads."""
+    def project(self, x: Tensor) -> Projections:
+        """[batch, seq, hidden] -> everything that is linear in the input."""
 
     @abstractmethod
     def chunked(
-        self, q: Tensor, k: Tensor, v: Tensor, inputs: DeltaInputs, state: Tensor | None
+        self, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor | None
     ) -> DeltaRuleOutput:
-        """The chunked form of this mixer's rule."""
+        """The chunked form of this mixer's rule; arguments as `recurrent_delta_rule`'s."""
 
     def forward(self, x: Tensor, rotary: Rotary) -> Tensor:
-        qkv, inputs = self.project(x)
-        q, k, v = self._heads(self.convolution(F.pad(qkv, (0, 0, self.num_taps - 1, 0))))
-        return self._output(self.chunked(q, k, v, inputs, None).output, inputs.gate)
+        seen = self.project(x)
+        q, k, v = self._heads(self.convolution(F.pad(seen.qkv, (0, 0, self.num_taps - 1, 0))))
+        with torch.autocast(x.device.type, enabled=False):
+            mixed = self.chunked(q, k, v, *self._rates(seen), None)
+        return self._output(mixed.output, seen.gate)
 
     def new_pool(
         self, num_slots: int, capacity_tokens: int, *, dtype: torch.dtype, device: torch.device
@@ -134,24 +144,28 @@ class RecurrentMixer(Mixer):
         self, x: Tensor, pool: Pool, rows: Rows, rotary: Rotary, *, trace: bool = False
     ) -> tuple[Tensor, Trace | None]:
         assert isinstance(pool, RecurrentPool)
-        qkv, inputs = self.project(x)
-        taps = torch.cat([rows.read(pool.tail), qkv], 1)
+        seen = self.project(x)
+        if rows.num_tokens == 1 and not trace and _fusible(seen.qkv, pool.tail):
+            return self._fused_step(seen, pool, rows), None
+        taps = torch.cat([rows.read(pool.tail), seen.qkv], 1)
         q, k, v = self._heads(self.convolution(taps))
+        beta, log_decay = self._rates(seen)
         state = rows.read(pool.state)
         if trace:
             outputs, states = [], []
             for t in range(rows.num_tokens):
-                step = _token(q, k, v, inputs, t, state)
+                now = (x[:, t : t + 1] for x in (q, k, v, beta, log_decay))
+                step = recurrent_delta_rule(*now, state=state)
                 outputs.append(step.output)
                 states.append(state := step.state)
-            return self._output(torch.cat(outputs, 1), inputs.gate), RecurrentTrace(taps, states)
+            return self._output(torch.cat(outputs, 1), seen.gate), RecurrentTrace(taps, states)
         if rows.num_tokens <= MAX_TRACE_TOKENS:
-            mixed = recurrent_delta_rule(q, k, v, inputs.beta, inputs.log_decay, state=state)
+            mixed = recurrent_delta_rule(q, k, v, beta, log_decay, state=state)
         else:
-            mixed = self.chunked(q, k, v, inputs, state)
+            mixed = self.chunked(q, k, v, beta, log_decay, state)
         rows.write(pool.tail, taps[:, -(self.num_taps - 1) :])
         rows.write(pool.state, mixed.state)
-        return self._output(mixed.output, inputs.gate), None
+        return self._output(mixed.output, seen.gate), None
 
     def commit(self, pool: Pool, rows: Rows, trace: Trace | None, num_accepted: Tensor) -> None:
         assert isinstance(pool, RecurrentPool) and isinstance(trace, RecurrentTrace)
@@ -165,14 +179,55 @@ class RecurrentMixer(Mixer):
         q, k, v = qkv.float().unflatten(-1, (3, self.num_heads, self.head_dim)).unbind(-3)
         return F.normalize(q, dim=-1, eps=L2_EPS), F.normalize(k, dim=-1, eps=L2_EPS), v
 
+    def _rates(self, seen: Projections) -> tuple[Tensor, Tensor]:
+        """Write strengths [B, T, H] and log decays [B, T, H] or [B, T, H, D], float32."""
+        rate = F.softplus(seen.rate.float() + self.dt_bias).unflatten(-1, (self.num_heads, -1))
+        log_decay = -self.A_log.exp().unsqueeze(-1) * rate
+        return seen.write.float().sigmoid(), log_decay.squeeze(-1)
+
     def _output(self, mixed: Tensor, gate: Tensor) -> Tensor:
         """Norm, then gate, then the output projection: [B, T, H, D] -> [B, T, hidden]."""
         normed = self.norm(mixed.to(gate.dtype)).flatten(-2)
-        return self.out_proj(normed * self.gate_activation(gate))
+        gate = gate + self.gate_bias.to(gate.dtype)
+        opened = F.silu(gate) if self.settings.gate_activation == "silu" else gate.sigmoid()
+        return self.out_proj(normed * opened)
+
+    def _fused_step(self, seen: Projections, pool: RecurrentPool, rows: Rows) -> Tensor:
+        """One token a row on a CPU: what the rest of `extend` computes, in one kernel."""
+        out = torch.empty_like(seen.gate)
+        qkv, rate, write, gate = (x.squeeze(1).numpy() for x in seen)
+        decode_step(
+            qkv,
+            rate,
+            write,
+            gate,
+            rows.slots.numpy(),
+            pool.tail.numpy(),
+            pool.state.numpy(),
+            self.convolution.weight.squeeze(1).numpy(),
+            self.A_log.numpy(),
+            self.dt_bias.numpy(),
+            self.gate_bias.numpy(),
+            self.norm.weight.numpy(),
+            self.norm.eps,
+            self.settings.gate_activation == "silu",
+            out.squeeze(1).numpy(),
+        )
+        return self.out_proj(out)
 
 
-def _token(q: Tensor, k: Tensor, v: Tensor, inputs: DeltaInputs, t: int, state: Tensor) -> DeltaRuleOutput:
-    token = slice(t, t + 1)
-    return recurrent_delta_rule(
-        q[:, token], k[:, token], v[:, token], inputs.beta[:, token], inputs.log_decay[:, token], state=state
-    )
+def _fusible(*tensors: Tensor) -> bool:
+    """Whether the fused CPU kernel serves: plain float32 memory and nobody who wants gradients."""
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+        return False
+    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+
+
+def log_uniform(count: int, low: float, high: float) -> Tensor:
+    """`count` values between `low` and `high`, uniform in their logarithm."""
+    return torch.empty(count).uniform_(math.log(low), math.log(high)).exp()
+
+
+def inverse_softplus(x: Tensor) -> Tensor:
+    """The y with softplus(y) = x."""
+    return x + (-(-x).expm1()).log()

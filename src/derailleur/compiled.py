@@ -1,0 +1,21 @@
+"""How hot loops are compiled: by numba, without the GIL, cached on disk where a folder is writable."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile a kernel at its first call.
+
+    A kernel and the kernels that it calls stand in one file: numba's cached caller does not notice
+    that a callee in another file has changed.
+    """
+    try:
+        made: Any = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # "no locator available": no cache folder can be written
+        made = numba.njit(nogil=True)(function)
+    return cast(Kernel, made)

@@ -1,0 +1,93 @@
+"""Stages: done once, resumed when killed, redone when anything they depend on changes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from derailleur.config import Config
+from derailleur.errors import DataError
+from derailleur.io import read_json, write_text
+from derailleur.runs import Stage, execute, read_manifest
+
+
+class CountConfig(Config):
+    upto: int = Field(3, description="Where to count to.")
+
+
+def counting(
+    source: Path, config: CountConfig, calls: list[int], *, version: int = 1, die_at: int = -1
+) -> Stage:
+    """A stage that writes one file a number and skips those that are there."""
+
+    def work(out: Path) -> dict[str, Any]:
+        for i in range(config.upto):
+            if i == die_at:
+                raise KeyboardInterrupt
+            if not (out / str(i)).exists():
+                calls.append(i)
+                write_text(out / str(i), str(i))
+        return {"files": config.upto}
+
+    return Stage("count", version, config, {"source": source}, work)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_text(tmp_path / "source" / "a.txt", "a")
+    return tmp_path / "source"
+
+
+def test_a_done_stage_is_not_done_again(source: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    first = execute(counting(source, CountConfig(), calls), tmp_path / "out")
+    assert first["results"] == {"files": 3}
+    assert execute(counting(source, CountConfig(), calls), tmp_path / "out") == first
+    assert calls == [0, 1, 2]
+    assert read_manifest(tmp_path / "out")["config"] == {"upto": 3}
+
+
+def test_a_killed_stage_resumes(source: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        execute(counting(source, CountConfig(), calls, die_at=2), tmp_path / "out")
+    with pytest.raises(DataError, match=r"no manifest\.json"):
+        read_manifest(tmp_path / "out")
+    execute(counting(source, CountConfig(), calls), tmp_path / "out")
+    assert calls == [0, 1, 2]
+
+
+@pytest.mark.parametrize("change", ["config", "version", "input"])
+def test_what_changed_is_redone_and_the_old_kept(change: str, source: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    out = tmp_path / "out"
+    execute(counting(source, CountConfig(), calls), out)
+    if change == "input":
+        write_text(source / "b.txt", "b")
+    config = CountConfig(upto=2 if change == "config" else 3)
+    execute(counting(source, config, calls, version=2 if change == "version" else 1), out)
+    assert calls == [0, 1, 2, *range(config.upto)]
+    assert read_json(tmp_path / "out.previous" / "manifest.json")["config"] == {"upto": 3}
+
+
+def test_a_stage_follows_the_stage_before_it(source: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    execute(counting(source, CountConfig(), []), tmp_path / "first")
+    second = counting(tmp_path / "first", CountConfig(upto=1), calls)
+    execute(second, tmp_path / "second")
+    (tmp_path / "first" / "0").touch()  # times of files do not matter where there is a manifest
+    execute(second, tmp_path / "second")
+    assert calls == [0]
+
+
+def test_foreign_folders_are_left_alone(source: Path, tmp_path: Path) -> None:
+    write_text(tmp_path / "mine" / "thesis.tex", "x")
+    with pytest.raises(DataError, match="not empty and not a count folder"):
+        execute(counting(source, CountConfig(), []), tmp_path / "mine")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_missing_input(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        execute(counting(tmp_path / "nowhere", CountConfig(), []), tmp_path / "out")
