@@ -62,6 +62,8 @@ def fingerprint(stage: Stage) -> str:
 def input_fingerprint(path: Path) -> str:
     """A manifest's own fingerprint, or a digest of names, sizes and times of foreign files.
 
+    `__pycache__` is left out: importing a module would change the fingerprint of its folder.
+
     Raises:
         DataError: if `path` does not exist.
     """
@@ -70,7 +72,8 @@ def input_fingerprint(path: Path) -> str:
         return str(read_json(manifest)["fingerprint"])
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [file for file in found if "__pycache__" not in file.parts]
     digest = hashlib.sha256()
     for file in files:
         status = file.stat()
