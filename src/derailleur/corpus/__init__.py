@@ -2,7 +2,7 @@
 
 from derailleur.corpus.curate import VERSION, CurateConfig, curate
 from derailleur.corpus.documents import Document, read_documents
-from derailleur.corpus.sources import PYTHON_STDLIB, resolve_source
+from derailleur.corpus.sources import PYTHON_STDLIB, resolve_sources
 
 __all__ = [
     "PYTHON_STDLIB",
@@ -11,5 +11,5 @@ __all__ = [
     "Document",
     "curate",
     "read_documents",
-    "resolve_source",
+    "resolve_sources",
 ]

@@ -24,7 +24,7 @@ from derailleur.corpus.near_dedup import NearDedupConfig, NearDuplicates, near_d
 from derailleur.corpus.parallel import available_threads, ordered_map
 from derailleur.corpus.pii import TAGS, PiiConfig, Redaction, redact
 from derailleur.corpus.reading import read_file
-from derailleur.corpus.sources import HELDOUT, TRAIN, SourceConfig, SourceFile, find_files
+from derailleur.corpus.sources import HELDOUT, TRAIN, SourceConfig, SourceFile, find_files, resolve_sources
 from derailleur.corpus.spool import Ragged, Spool
 from derailleur.io import Progress, atomic_path, silent
 
@@ -69,7 +69,7 @@ def curate(
         DataError: if a source is missing or there are no files.
     """
     num_threads = num_threads or available_threads()
-    files = find_files(config, sources)
+    files = find_files(config, resolve_sources(sources, out=out))
     ledger = Ledger(files)
     tally = _Tally()
     with _scratch_folder(out) as scratch:

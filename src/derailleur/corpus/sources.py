@@ -78,32 +78,32 @@ class SourceFile:
     verdict: Verdict | None
 
 
-def resolve_source(source: Path) -> Path:
-    """The folder that a source names.
+def resolve_sources(sources: Sequence[Path], *, out: Path) -> list[Path]:
+    """The folders that the sources name; resolved folders stay as they are.
 
     Raises:
-        DataError: if there is no such folder.
+        DataError: if a source is no folder or is given twice, or if `out` lies inside one.
     """
-    folder = _stdlib() if str(source) == PYTHON_STDLIB else source
-    if not folder.exists():
-        raise DataError(f"{source}: no such folder")
-    if not folder.is_dir():
-        raise DataError(f"{source}: expected a folder or '{PYTHON_STDLIB}'")
-    return folder.resolve()
-
-
-def find_files(config: SourceConfig, sources: Sequence[Path]) -> list[SourceFile]:
-    """Every file of the sources, ranked: held-out first, then by repository and path.
-
-    Symbolic links are not followed; they, devices, pipes and sockets are listed with a verdict.
-
-    Raises:
-        DataError: if a source is missing, is given twice, or if there is no file at all.
-    """
-    folders = [resolve_source(source) for source in sources]
+    folders = [_resolve(source) for source in sources]
     for folder, times in Counter(folders).items():
         if times > 1:
             raise DataError(f"{folder}: given twice as a source")
+        if out.resolve().is_relative_to(folder):
+            raise DataError(f"{out}: lies inside the source {folder}; give another --out")
+    return folders
+
+
+def find_files(config: SourceConfig, folders: Sequence[Path]) -> list[SourceFile]:
+    """Every file of the folders, ranked: held-out first, then by repository and path.
+
+    Symbolic links are not followed; they, devices, pipes and sockets are listed with a verdict.
+
+    Args:
+        folders: as `resolve_sources` gives them.
+
+    Raises:
+        DataError: if there is no file at all.
+    """
     selection = _Selection(config)
     files = [
         selection.judge(found)
@@ -111,7 +111,7 @@ def find_files(config: SourceConfig, sources: Sequence[Path]) -> list[SourceFile
         for found in _walk(folder, name, excluded=_excluded(folder, config))
     ]
     if not files:
-        raise DataError(f"{', '.join(map(str, sources))}: no files found")
+        raise DataError(f"{', '.join(map(str, folders))}: no files found")
     return sorted(files, key=lambda file: (file.split != HELDOUT, file.repository, file.path))
 
 
@@ -173,6 +173,15 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _excluded(folder: Path, config: SourceConfig) -> frozenset[str]:
     return frozenset(config.exclude_folders) | (_INSTALLED if folder == _stdlib() else frozenset())
+
+
+def _resolve(source: Path) -> Path:
+    folder = _stdlib() if str(source) == PYTHON_STDLIB else source
+    if not folder.exists():
+        raise DataError(f"{source}: no such folder")
+    if not folder.is_dir():
+        raise DataError(f"{source}: expected a folder or '{PYTHON_STDLIB}'")
+    return folder.resolve()
 
 
 def _stdlib() -> Path:

@@ -50,7 +50,10 @@ class Spool:
     ) -> None:
         self._stream.close()
 
-    def append(self, row: bytes) -> None:
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def append(self, row: bytes | memoryview) -> None:
         """Add one row, given as the bytes of its values."""
         self._stream.write(row)
         self._offsets.append(self._offsets[-1] + len(row) // self._dtype.itemsize)

@@ -10,10 +10,11 @@ _MAX_LOCAL = 64  # characters, RFC 5321
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _DOMAIN = re.compile(rf"@((?:{_LABEL}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[^\W\d_]{{2,24}}))(?![\w-])")
 
+# reserved by RFC 2606 and RFC 6761; example.edu, used in the same way; SSH's names of algorithms
 _RESERVED = re.compile(
-    r"(?:.*\.)?(?:example\.(?:com|org|net|edu)|example|invalid|localhost|test)", re.IGNORECASE
+    r"(?:.*\.)?(?:example\.(?:com|org|net|edu)|example|invalid|localhost|test)|openssh\.com|libssh\.org",
+    re.IGNORECASE,
 )
-"""RFC 2606 and RFC 6761, and example.edu, which is used in the same way."""
 
 _VERSION = re.compile(r"v?\d+\.\d+|\d+x\.", re.IGNORECASE)  # pkg@1.2.rc, icon@2x.png
 

@@ -42,9 +42,9 @@ _DNS_SERVERS = frozenset(
     )
 )
 
-_CONTEXT = 48  # characters before an address in which a word such as "version" makes it one
+_CONTEXT = 48  # characters before a quad in which a word such as "version" says what it is
 _VERSION_BEFORE = re.compile(
-    r"(?:(?:version|release|revision|firmware|build|(?<![a-z])ver(?![a-z])|(?<![a-z])oid)[a-z_]{0,12}"
+    r"(?:(?:version|release|revision|firmware|build|section|identifier|(?<![a-z])(?:ver(?![a-z])|oid))[a-z_]{0,12}"
     r"[\"')\]]{0,2}\s{0,4}(?:[:=(,]{1,2}|is|to|from)?\s{0,4}[\"'(\[]{0,2}"
     r"|[\w\]]\s?[=~!<>]=\s?|[\^~]|[a-z][/-])\Z",
     re.IGNORECASE,
