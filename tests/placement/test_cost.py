@@ -13,21 +13,22 @@ OVERHEAD = 0.004
 SECONDS = {LONG: {"F": 0.010, "S": 0.005, "K": 0.002, "G": 0.0015}, SHORT: dict.fromkeys(MIXERS, 0.001)}
 
 
-def timings(noise: float = 0.0, seed: int = 0) -> list[Timing]:
+def time(placements: list[Placement], noise: float = 0.0) -> list[Timing]:
     """Synthetic timings with an overhead that no placement changes."""
-    rng = np.random.default_rng(seed)
-    mixed = random_placements(7, 6, MIXERS, rng)
-    rows = []
-    for regime, seconds in SECONDS.items():
-        for index, placement in enumerate([*uniform_placements(6, MIXERS), *mixed]):
-            true = OVERHEAD + sum(seconds[letter] for letter in placement)
-            use = "heldout" if index >= 8 else "fit"
-            rows.append(Timing(placement, regime, true * (1 + noise * rng.normal()), use))
-    return rows
+    rng = np.random.default_rng(len(placements))
+    return [
+        Timing(p, regime, (OVERHEAD + sum(seconds[letter] for letter in p)) * (1 + noise * rng.normal()))
+        for regime, seconds in SECONDS.items()
+        for p in placements
+    ]
+
+
+FITTED = [*uniform_placements(6, MIXERS), *random_placements(4, 6, MIXERS, np.random.default_rng(1))]
+HELDOUT = random_placements(3, 6, MIXERS, np.random.default_rng(2), exclude=FITTED)
 
 
 def test_additive_times_are_recovered_exactly() -> None:
-    model = fit_cost(timings())
+    model = fit_cost(time(FITTED), time(HELDOUT))
     for regime, seconds in SECONDS.items():
         cost = model.regimes[regime]
         assert cost.fit_error < 1e-9
@@ -45,7 +46,7 @@ def test_additive_times_are_recovered_exactly() -> None:
 
 
 def test_noise_shows_in_the_errors() -> None:
-    cost = fit_cost(timings(noise=0.05)).regimes[LONG]
+    cost = fit_cost(time(FITTED, noise=0.05), time(HELDOUT, noise=0.05)).regimes[LONG]
     assert 0.005 < cost.fit_error < 0.05
     assert cost.heldout_error is not None
     assert 0.01 < cost.heldout_error < 0.15
@@ -53,12 +54,10 @@ def test_noise_shows_in_the_errors() -> None:
 
 
 def test_heldout_timings_do_not_enter_the_fit() -> None:
-    rows = timings()
-    spoilt = [
-        Timing(row.placement, row.regime, 9.0, "heldout") if row.use == "heldout" else row for row in rows
-    ]
-    assert fit_cost(spoilt).regimes[LONG].seconds == fit_cost(rows).regimes[LONG].seconds
-    assert fit_cost(spoilt).regimes[LONG].heldout_error == pytest.approx(1, abs=0.02)
+    spoilt = [Timing(row.placement, row.regime, 9.0) for row in time(HELDOUT)]
+    cost = fit_cost(time(FITTED), spoilt).regimes[LONG]
+    assert cost.seconds == fit_cost(time(FITTED)).regimes[LONG].seconds
+    assert cost.heldout_error == pytest.approx(1, abs=0.02)
 
 
 def test_costs_are_never_negative() -> None:
@@ -81,7 +80,7 @@ def test_too_few_timings_are_refused() -> None:
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
-    model = fit_cost(timings(noise=0.02))
+    model = fit_cost(time(FITTED, noise=0.02), time(HELDOUT))
     model.save(tmp_path)
     loaded = load_cost(tmp_path)
     assert isinstance(loaded, CostModel)

@@ -13,7 +13,7 @@ time of all-m over that of all-FA. Relative errors are what matters and are what
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -43,16 +43,11 @@ class Regime:
 
 @dataclass(frozen=True)
 class Timing:
-    """One placement timed in one regime.
-
-    Attributes:
-        use: `fit` for what the model is fitted to, `heldout` for what it is only judged by.
-    """
+    """One placement timed in one regime."""
 
     placement: Placement
     regime: Regime
     seconds_per_step: float
-    use: Literal["fit", "heldout"] = "fit"
 
 
 @dataclass(frozen=True)
@@ -132,31 +127,37 @@ def load_cost(folder: Path) -> CostModel:
         raise DataError(f"{path}: not a cost model: {error}") from None
 
 
-def fit_cost(timings: Iterable[Timing]) -> CostModel:
+def fit_cost(timings: Iterable[Timing], heldout: Iterable[Timing] = ()) -> CostModel:
     """Fit every regime by non-negative least squares on relative errors.
+
+    Args:
+        heldout: timings that the model is only judged by.
 
     Raises:
         DataError: if a regime lacks timings that tell the mixers apart.
     """
-    by_regime: dict[Regime, list[Timing]] = {}
+    fitted, judged = _by_regime(timings), _by_regime(heldout)
+    return CostModel({regime: _fit(regime, rows, judged.get(regime, [])) for regime, rows in fitted.items()})
+
+
+def _by_regime(timings: Iterable[Timing]) -> dict[Regime, list[Timing]]:
+    rows: dict[Regime, list[Timing]] = {}
     for timing in timings:
-        by_regime.setdefault(timing.regime, []).append(timing)
-    return CostModel({regime: _fit_regime(regime, rows) for regime, rows in sorted(by_regime.items())})
+        rows.setdefault(timing.regime, []).append(timing)
+    return dict(sorted(rows.items()))
 
 
-def _fit_regime(regime: Regime, timings: Sequence[Timing]) -> RegimeCost:
-    fitted = [timing for timing in timings if timing.use == "fit"]
-    heldout = [timing for timing in timings if timing.use == "heldout"]
-    letters = [m for m in MIXERS if any(m in timing.placement.letters for timing in timings)]
-    counts = np.array([[t.placement.counts()[m] for m in letters] for t in fitted], dtype=float)
-    if not fitted or np.linalg.matrix_rank(counts) < len(letters) or "F" not in letters:
-        raise DataError(f"{regime}: {len(fitted)} timed placements do not tell {'/'.join(letters)} apart")
-    measured = np.array([timing.seconds_per_step for timing in fitted])
-    per_layer, _ = nnls(counts / measured[:, None], np.ones(len(fitted)))
-    seconds = dict(zip(letters, (float(c) for c in per_layer), strict=True))
+def _fit(regime: Regime, timings: Sequence[Timing], heldout: Sequence[Timing]) -> RegimeCost:
+    letters = [m for m in MIXERS if any(m in timing.placement.letters for timing in [*timings, *heldout])]
+    counts = np.array([[t.placement.counts()[m] for m in letters] for t in timings], dtype=float)
+    if "F" not in letters or np.linalg.matrix_rank(counts) < len(letters):
+        raise DataError(f"{regime}: {len(timings)} timed placements do not tell {'/'.join(letters)} apart")
+    measured = np.array([timing.seconds_per_step for timing in timings])
+    per_layer, _ = nnls(counts / measured[:, None], np.ones(len(timings)))
+    seconds = dict(zip(letters, map(float, per_layer), strict=True))
     if seconds["F"] == 0:
         raise DataError(f"{regime}: full attention came out as free; the timings are too noisy to fit")
-    return RegimeCost(seconds, _error(seconds, fitted), _error(seconds, heldout) if heldout else None)
+    return RegimeCost(seconds, _error(seconds, timings), _error(seconds, heldout) if heldout else None)
 
 
 def _error(seconds: Mapping[str, float], timings: Sequence[Timing]) -> float:

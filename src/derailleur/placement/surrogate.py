@@ -41,8 +41,6 @@ _CONSTANT_VARIANCE = 100.0
 _VARIANCE_BOUNDS = (1e-8, 1e2)
 _NOISE_BOUNDS = (1e-6, 4.0)
 _NOISE_STARTS = (0.1, 1e-3)
-_RANGE_GAIN = 1e-3
-"""A longer range must lower the leave-one-out error by this part, or the shorter one is kept."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +151,17 @@ class Surrogate:
         return ClusterExpansion(constant, with_reference(single, 1), tuple(pairs))
 
     @cached_property
+    def leave_one_out_errors(self) -> FloatArray:
+        """[N], each observation less its prediction from all the others."""
+        return self._weights / np.diag(self._inverse)
+
+    @property
     def leave_one_out(self) -> FloatArray:
         """[N], the prediction of each observation from all the others."""
-        return self.values - self._weights / np.diag(self._inverse)
+        return self.values - self.leave_one_out_errors
 
     def report(self) -> SurrogateReport:
         """How well this fits."""
-        loo_error = self.values - self.leave_one_out
         return SurrogateReport(
             num_observations=len(self.values),
             range=self.range,
@@ -167,13 +169,15 @@ class Surrogate:
             noise_std=float(np.sqrt(self.noise_variance)),
             r2=_explained(self.values, self.values - self.noise_variance * self._weights),
             loo_r2=_explained(self.values, self.leave_one_out),
-            loo_rmse=float(np.sqrt(np.mean(loo_error**2))),
+            loo_rmse=float(np.sqrt(np.mean(self.leave_one_out_errors**2))),
             loo_spearman=rank_correlation(self.values, self.leave_one_out),
         )
 
     def save(self, folder: Path) -> None:
         """Write `surrogate.json`: the observations and variances, from which everything else follows."""
-        single = self.expansion().single
+        seen = [letter for letter in MIXERS if any(letter in p.letters for p in self.placements)]
+        columns = [MIXERS.index(letter) for letter in seen]
+        effects = self.expansion().single[:, columns]
         content = {
             "num_layers": self.num_layers,
             "range": self.range,
@@ -181,10 +185,7 @@ class Surrogate:
             "log_evidence": self.log_evidence,
             "variances": self.variances,
             "noise_variance": self.noise_variance,
-            "layer_effects": [
-                dict(zip(MIXERS, (round(float(effect), 9) for effect in layer), strict=True))
-                for layer in single
-            ],
+            "layer_effects": [dict(zip(seen, map(float, layer), strict=True)) for layer in effects],
             "observations": [
                 {"placement": str(placement), "quality": float(value), "leave_one_out": float(left_out)}
                 for placement, value, left_out in zip(
@@ -219,7 +220,9 @@ def load_surrogate(folder: Path) -> Surrogate:
 def fit_surrogate(
     placements: Sequence[Placement], values: Sequence[float], *, max_range: int = 3
 ) -> Surrogate:
-    """Fit a surrogate, with the range that predicts left-out observations best.
+    """Fit a surrogate. A longer range is taken where it predicts left-out observations better.
+
+    Better by more than the standard error of the difference, so that chance does not lengthen the range.
 
     Args:
         values: measured quality of each placement, nats per token.
@@ -235,7 +238,8 @@ def fit_surrogate(
     best = _fit(placements, values, 0)
     for distance in range(1, min(max_range, best.num_layers - 1) + 1):
         longer = _fit(placements, values, distance)
-        if longer.report().loo_rmse < best.report().loo_rmse * (1 - _RANGE_GAIN):
+        gain = best.leave_one_out_errors**2 - longer.leave_one_out_errors**2
+        if gain.mean() > gain.std() / np.sqrt(len(gain)):
             best = longer
     return best
 
