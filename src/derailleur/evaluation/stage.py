@@ -1,0 +1,208 @@
+"""Stage `evaluate`: every preset of a model on the same held-out files.
+
+scores.jsonl   rows {"preset", "placement", "metric", "value", ...}, in the order in which they were measured
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from derailleur.config import Config
+from derailleur.engine import Engine, EngineConfig
+from derailleur.errors import UserError
+from derailleur.evaluation.heldout import compress, read_heldout
+from derailleur.evaluation.infilling import InfillingConfig, choose_problems, score_infilling
+from derailleur.evaluation.loss import LossConfig, score_loss
+from derailleur.evaluation.results import collect_results
+from derailleur.evaluation.scores import (
+    ANCHORS,
+    BITS_PER_BYTE,
+    DECODE_SPEED,
+    INFILLING_EXACT_MATCH,
+    NEXT_TOKEN_ACCURACY,
+    ScoreFile,
+)
+from derailleur.evaluation.speed import SpeedConfig
+from derailleur.io import Progress, silent
+from derailleur.placement import Placement
+from derailleur.placement.presets import load_presets
+from derailleur.tokens import Tokenizer
+from derailleur.tokens.documents import Document
+
+VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+class Task(StrEnum):
+    """What can be evaluated, in the order in which it is."""
+
+    SPEED = "speed"
+    LOSS = "loss"
+    INFILL = "infill"
+
+
+class EvaluateConfig(Config):
+    """Configuration of stage `evaluate`."""
+
+    tasks: tuple[Task, ...] = Field(tuple(Task), min_length=1, description="any of speed, loss, infill")
+    presets: tuple[str, ...] = Field(
+        (), description="names of presets, or placements in any spelling; every preset if empty"
+    )
+    max_bytes: int = Field(1_000_000, gt=0, description="held-out files chosen for loss and infill, bytes")
+    loss: LossConfig = Field(LossConfig(), description="bits per byte, next-token accuracy")
+    infilling: InfillingConfig = Field(InfillingConfig(), description="single-line infilling")
+    speed: SpeedConfig = Field(SpeedConfig(), description="decode speed")
+    engine: EngineConfig = Field(EngineConfig(), description="the engine that decodes")
+    seed: int = Field(0, ge=0, description="of the choice of held-out files and lines")
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator of its own for each purpose, so that none depends on what others drew."""
+        return np.random.default_rng([self.seed, *purpose.encode()])
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What the tasks share."""
+
+    config: EvaluateConfig
+    engine: Engine
+    tokenizer: Tokenizer
+    placements: Mapping[str, Placement]
+    documents: Sequence[Document]
+    scores: ScoreFile
+    progress: Progress
+
+    @property
+    def trained_context(self) -> int:
+        return self.engine.decoder.config.max_positions
+
+    def append(self, preset: str, metric: str, value: float, **details: Any) -> None:
+        placement = str(self.placements[preset])
+        row = {"preset": preset, "placement": placement, "metric": metric, "value": value}
+        self.scores.append(row | details)
+
+
+def evaluate(
+    config: EvaluateConfig, model: Path, corpus: Path | None, out: Path, *, progress: Progress = silent
+) -> dict[str, Any]:
+    """Score every preset of a model; what scores.jsonl holds already is not measured again.
+
+    Args:
+        model: a checkpoint folder; without presets.json all-FA alone is evaluated.
+        corpus: the folder of stage curate, or any Parquet and JSONL files with a `content` column; only
+            rows of split `heldout` count where there is a split. None if only speed is measured.
+
+    Returns:
+        The scores and the retention of each preset, the anchors, and what they were computed on.
+
+    Raises:
+        DataError: if there is no held-out text.
+        CheckpointError: if the model cannot be loaded, or cannot infill.
+        CapacityError: if the engine's memory does not hold a regime.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer.load(model)
+    engine = Engine(model, tokenizer, config.engine)
+    presets = load_presets(model, num_layers=engine.num_layers)
+    placements = {name: presets.resolve(name) for name in config.presets or presets}
+    documents = _documents(config, corpus)
+    scores = ScoreFile(out / "scores.jsonl")
+    bench = _Bench(config, engine, tokenizer, placements, documents, scores, progress)
+    for task, measure in ((Task.SPEED, _speed), (Task.LOSS, _loss), (Task.INFILL, _infill)):
+        if task in config.tasks:
+            measure(bench)
+    return collect_results(scores, placements, documents)
+
+
+def _documents(config: EvaluateConfig, corpus: Path | None) -> list[Document]:
+    if not {Task.LOSS, Task.INFILL} & set(config.tasks):
+        return []
+    if corpus is None:
+        raise UserError("loss and infill need --corpus: a curate folder, or Parquet or JSONL with 'content'")
+    return read_heldout(corpus, max_bytes=config.max_bytes, rng=config.rng("files"))
+
+
+def _speed(bench: _Bench) -> None:
+    """Regime by regime, so that what disturbs the machine for a while disturbs all presets alike."""
+    settings = bench.config.speed
+    wanted = [(regime, preset) for regime in settings.regimes for preset in bench.placements]
+    for done, (regime, preset) in enumerate(wanted):
+        bench.progress(
+            "decode speed", done, len(wanted), f"{regime.batch} x {regime.context_tokens} {preset}"
+        )
+        if bench.scores.find(preset, DECODE_SPEED, regime):
+            continue
+        speed = bench.engine.decode_speed(
+            bench.placements[preset],
+            regime.batch,
+            regime.context_tokens,
+            steps=settings.steps,
+            warmup=settings.warmup,
+        )
+        bench.append(
+            preset,
+            DECODE_SPEED,
+            speed.tokens_per_second,
+            batch=regime.batch,
+            context_tokens=regime.context_tokens,
+            seconds_per_step=speed.seconds_per_step,
+            speed_only=regime.context_tokens > bench.trained_context,
+        )
+    bench.progress("decode speed", len(wanted), len(wanted))
+
+
+def _loss(bench: _Bench) -> None:
+    if any(bench.scores.find(None, anchor) is None for anchor in ANCHORS):
+        for anchor, bits_per_byte in compress(bench.documents).items():
+            bench.scores.append({"preset": None, "placement": None, "metric": anchor, "value": bits_per_byte})
+    for preset, placement in bench.placements.items():
+        if bench.scores.find(preset, NEXT_TOKEN_ACCURACY):
+            continue
+        score = score_loss(
+            bench.engine.decoder,
+            bench.tokenizer,
+            bench.documents,
+            placement,
+            bench.config.loss,
+            context=bench.trained_context,
+            device=bench.engine.decoder.embed.weight.device,
+            progress=_labelled(bench.progress, f"loss {preset}"),
+        )
+        size = {"tokens": score.num_tokens, "bytes": score.num_bytes}
+        bench.append(preset, BITS_PER_BYTE, score.bits_per_byte, nats=score.nats, **size)
+        bench.append(preset, NEXT_TOKEN_ACCURACY, score.next_token_accuracy, **size)
+
+
+def _infill(bench: _Bench) -> None:
+    if bench.tokenizer.fim is None and len(bench.config.tasks) > 1:
+        log.warning("evaluate: infilling is left out; the tokenizer has no fill-in-the-middle tokens")
+        return
+    settings = bench.config.infilling
+    problems = choose_problems(bench.documents, settings.num_problems, bench.config.rng("lines"))
+    for preset, placement in bench.placements.items():
+        if bench.scores.find(preset, INFILLING_EXACT_MATCH):
+            continue
+        progress = _labelled(bench.progress, f"infill {preset}")
+        score = score_infilling(
+            bench.engine, bench.tokenizer, problems, placement, settings, progress=progress
+        )
+        interval = list(score.interval)
+        bench.append(
+            preset, INFILLING_EXACT_MATCH, score.exact_match, problems=score.num_problems, interval=interval
+        )
+
+
+def _labelled(progress: Progress, name: str) -> Progress:
+    """The progress under a name that tells the presets apart."""
+
+    def show(label: str, done: float, total: float | None, note: str = "") -> None:
+        progress(name, done, total, note)
+
+    return show

@@ -1,0 +1,187 @@
+"""The stage: every preset scored, resumed where it was killed, retention as defined."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from derailleur.cli.main import main
+from derailleur.errors import UserError
+from derailleur.evaluation import EvaluateConfig, evaluate
+from derailleur.evaluation.retention import retention
+from derailleur.evaluation.scores import ScoreFile
+from derailleur.evaluation.speed import Regime, SpeedConfig
+
+CONFIG = EvaluateConfig.model_validate(
+    {
+        "max_bytes": 1500,
+        "infilling": {"num_problems": 6, "max_tokens": 6},
+        "speed": {"batches": [1, 2], "contexts": [16, 64], "steps": 2, "warmup": 1},
+    }
+)
+METRICS = {"bits_per_byte", "next_token_accuracy", "infilling_exact_match", "decode_tokens_per_second"}
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    model: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("evaluate")
+    return out, evaluate(CONFIG, model, corpus, out)
+
+
+def test_one_line_a_preset_and_metric(evaluated: tuple[Path, dict[str, Any]]) -> None:
+    written = rows(evaluated[0])
+    keys = [(row["preset"], row["metric"], row.get("batch"), row.get("context_tokens")) for row in written]
+    assert len(keys) == len(set(keys)) == 2 + 2 * (3 + 4)
+    for preset in ("full", "fast"):
+        assert {row["metric"] for row in written if row["preset"] == preset} == METRICS
+    assert {row["metric"] for row in written if row["preset"] is None} == {"gzip", "xz"}
+
+
+def test_results_repeat_the_scores(evaluated: tuple[Path, dict[str, Any]]) -> None:
+    out, results = evaluated
+    written = {(row["preset"], row["metric"]): row["value"] for row in rows(out)}
+    for row in results["presets"]:
+        for metric in ("bits_per_byte", "next_token_accuracy", "infilling_exact_match"):
+            assert row[metric] == written[row["preset"], metric]
+        assert [(s["batch"], s["context_tokens"]) for s in row["speed"]] == [
+            (1, 16),
+            (1, 64),
+            (2, 16),
+            (2, 64),
+        ]
+        assert [s["speed_only"] for s in row["speed"]] == [False, True, False, True]
+    assert [row["placement"] for row in results["presets"]] == ["FF", "GS"]
+    assert results["anchors"]["gzip"] > results["anchors"]["xz"] * 0.5
+    assert results["infilling_problems"] == 6
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
+
+
+def test_retention_of_likelihood_is_inverted(evaluated: tuple[Path, dict[str, Any]]) -> None:
+    full, fast = evaluated[1]["presets"]
+    assert full["retention"]["bits_per_byte"] == 1
+    assert fast["retention"]["bits_per_byte"] == full["bits_per_byte"] / fast["bits_per_byte"]
+    assert fast["retention"]["next_token_accuracy"] == pytest.approx(
+        fast["next_token_accuracy"] / full["next_token_accuracy"]
+    )
+
+
+def test_there_is_no_retention_where_full_attention_scores_nothing() -> None:
+    kept = retention(
+        {"infilling_exact_match": 0.5, "bits_per_byte": 2.0},
+        {"infilling_exact_match": 0.0, "bits_per_byte": 1.0},
+    )
+    assert kept == {"infilling_exact_match": None, "bits_per_byte": 0.5}
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(
+    evaluated: tuple[Path, dict[str, Any]], model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    lines = (evaluated[0] / "scores.jsonl").read_text().splitlines(keepends=True)
+    for kept in (3, len(lines) - 2):
+        # A mark on the finished lines shows that they are not measured again; the next one is torn.
+        marked = [json.dumps(json.loads(line) | {"mark": 1}) + "\n" for line in lines[:kept]]
+        out = tmp_path / str(kept)
+        out.mkdir()
+        (out / "scores.jsonl").write_text("".join(marked) + lines[kept][:20])
+        results = evaluate(CONFIG, model, corpus, out)
+        written = rows(out)
+        assert [row.get("mark") for row in written] == [1] * kept + [None] * (len(lines) - kept)
+        assert [row["metric"] for row in written] == [json.loads(line)["metric"] for line in lines]
+        for ours, whole in zip(results["presets"], evaluated[1]["presets"], strict=True):
+            assert ours["bits_per_byte"] == whole["bits_per_byte"]
+            assert ours["infilling_exact_match"] == whole["infilling_exact_match"]
+
+
+def test_a_score_cut_between_its_two_lines_is_measured_again(
+    evaluated: tuple[Path, dict[str, Any]], model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    lines = (evaluated[0] / "scores.jsonl").read_text().splitlines(keepends=True)
+    cut = next(i for i, line in enumerate(lines) if '"next_token_accuracy"' in line)
+    (tmp_path / "scores.jsonl").write_text("".join(lines[:cut]))
+    results = evaluate(CONFIG, model, corpus, tmp_path)
+    assert results["presets"][0]["next_token_accuracy"] == evaluated[1]["presets"][0]["next_token_accuracy"]
+
+
+def test_a_model_without_presets_is_evaluated_at_full_attention(
+    model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for file in model.iterdir():
+        if file.name != "presets.json":
+            (plain / file.name).write_bytes(file.read_bytes())
+    config = CONFIG.model_copy(update={"tasks": ("loss",)})
+    results = evaluate(config, plain, corpus, tmp_path / "out")
+    assert [row["placement"] for row in results["presets"]] == ["FF"]
+    assert results["presets"][0]["infilling_exact_match"] is None
+    assert results["presets"][0]["speed"] == []
+
+
+def test_speed_alone_needs_no_corpus_and_loss_does(model: Path, tmp_path: Path) -> None:
+    speed = CONFIG.model_copy(update={"tasks": ("speed",), "presets": ("all-kda",)})
+    (row,) = evaluate(speed, model, None, tmp_path / "speed")["presets"]
+    assert (row["preset"], row["placement"]) == ("all-kda", "KK")
+    assert all(s["tokens_per_second"] > 0 for s in row["speed"])
+    assert row["retention"] == {m: None for m in METRICS - {"decode_tokens_per_second"}}
+    with pytest.raises(UserError, match="--corpus"):
+        evaluate(CONFIG, model, None, tmp_path / "loss")
+
+
+def test_the_largest_regime_is_measured_first() -> None:
+    regimes = list(SpeedConfig(batches=(1, 16), contexts=(8192, 1024)).regimes)
+    assert regimes == [Regime(16, 8192), Regime(16, 1024), Regime(1, 8192), Regime(1, 1024)]
+
+
+def test_a_later_line_of_the_same_score_counts(tmp_path: Path) -> None:
+    scores = ScoreFile(tmp_path / "scores.jsonl")
+    for value in (1.0, 2.0):
+        scores.append({"preset": "full", "placement": "FF", "metric": "bits_per_byte", "value": value})
+    assert ScoreFile(tmp_path / "scores.jsonl").value("full", "bits_per_byte") == 2.0
+
+
+@pytest.mark.parametrize("task", ["loss", "infill", "speed"])
+def test_every_task_is_a_command(
+    model: Path, corpus: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    options = [] if task == "speed" else ["--corpus", str(corpus)]
+    small = ["--max-bytes", "1500", "--infilling.num-problems", "3", "--infilling.max-tokens", "4"]
+    small += ["--speed.contexts", "[16]", "--speed.steps", "1"]
+    command = ["evaluate", task, str(model), *options, "--preset", "full", "all-swa", *small]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "all-swa" in shown and "SS" in shown
+    assert main([*command, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [row["preset"] for row in results["presets"]] == ["full", "all-swa"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["evaluate", "wit", "x"], "unknown task 'wit'"),
+        (["evaluate", "loss", "x"], "--corpus"),
+        (["evaluate", "speed", "nowhere"], "nowhere: no config.json"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_an_unknown_preset_and_a_wrong_key_are_one_line(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "speed", str(model), "--preset", "fats"]) == 2
+    assert "did you mean 'fast'" in capsys.readouterr().err
+    assert main(["evaluate", "speed", str(model), "--speed.contxts", "[16]"]) == 2
+    assert "did you mean 'speed.contexts'" in capsys.readouterr().err
