@@ -1,0 +1,95 @@
+"""Which tokens of a vocabulary end a document and which mark fill-in-the-middle.
+
+Our own tokenizers name them `<|endoftext|>` and `<|fim_prefix|>` ...; an imported one says its end token
+in the configuration files beside it, and its fill-in-the-middle tokens by one of a few known spellings.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from derailleur.io import read_json
+
+END_OF_TEXT = "<|endoftext|>"
+_END_SPELLINGS = (
+    END_OF_TEXT,
+    "</s>",
+    "<|im_end|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<｜end▁of▁sentence｜>",
+    "<eos>",
+)
+
+OUR_SPELLING = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>")
+_FIM_SPELLINGS = (  # prefix, middle, suffix, pad
+    OUR_SPELLING,
+    ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>"),  # StarCoder
+    ("<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>"),  # SantaCoder
+    (
+        "<｜fim▁begin｜>",
+        "<｜fim▁end｜>",
+        "<｜fim▁hole｜>",
+        "",
+    ),  # DeepSeek-Coder: the hole precedes the suffix
+    ("<PRE>", "<MID>", "<SUF>", "<PAD>"),
+)
+
+
+@dataclass(frozen=True)
+class FimTokens:
+    """The ids of the fill-in-the-middle tokens."""
+
+    prefix_id: int
+    middle_id: int
+    suffix_id: int
+    pad_id: int
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """All of them."""
+        return frozenset((self.prefix_id, self.middle_id, self.suffix_id, self.pad_id))
+
+
+def find_fim(vocabulary: Mapping[str, int], *, eos_id: int) -> FimTokens | None:
+    """The fill-in-the-middle tokens under the first known spelling, or None.
+
+    A vocabulary without a pad token pads with its end token; the loss mask goes by position, so this is safe.
+    """
+    for prefix, middle, suffix, pad in _FIM_SPELLINGS:
+        if prefix in vocabulary and middle in vocabulary and suffix in vocabulary:
+            return FimTokens(
+                vocabulary[prefix], vocabulary[middle], vocabulary[suffix], vocabulary.get(pad, eos_id)
+            )
+    return None
+
+
+def find_end(folder: Path, vocabulary: Mapping[str, int], added: Mapping[str, int]) -> str | None:
+    """The token that ends a document, or None.
+
+    Args:
+        folder: where config.json, generation_config.json and tokenizer_config.json may be.
+        vocabulary: id by token, added tokens included.
+        added: the added tokens alone. An id in a configuration counts only if it is one of these:
+            many configurations carry a library's default id, which is an ordinary token of the vocabulary.
+    """
+    added_by_id = {token_id: token for token, token_id in added.items()}
+    for said in _said_ends(folder):
+        token = added_by_id.get(said) if isinstance(said, int) else said
+        if token in vocabulary:
+            return token
+    return next((spelling for spelling in _END_SPELLINGS if spelling in vocabulary), None)
+
+
+def _said_ends(folder: Path) -> Iterator[int | str]:
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            continue
+        values: dict[str, Any] = read_json(folder / name)
+        ids = values.get("eos_token_id")
+        yield from (i for i in (ids if isinstance(ids, list) else [ids]) if isinstance(i, int))
+        token = values.get("eos_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str):
+            yield token
