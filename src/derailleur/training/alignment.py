@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from derailleur.model import Decoder, DecoderLayer
 from derailleur.placement import MIXER_NAMES
 from derailleur.training.data import Batch
 from derailleur.training.losses import relative_distance
-from derailleur.training.trainer import Measured
+from derailleur.training.trainer import Measured, PhaseConfig
+
+
+class AlignmentConfig(PhaseConfig):
+    """How long and how fast the mixers learn from the teacher's own inputs."""
+
+    steps: int = Field(500, ge=0, description="optimiser steps; 0 leaves this phase out")
 
 
 @dataclass(frozen=True)

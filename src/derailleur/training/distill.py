@@ -27,7 +27,7 @@ from derailleur.model import (
 )
 from derailleur.placement import MIXER_NAMES, Placement
 from derailleur.training import stage
-from derailleur.training.alignment import LocalAlignment
+from derailleur.training.alignment import AlignmentConfig, LocalAlignment
 from derailleur.training.data import Batch, TrainingData
 from derailleur.training.losses import KlDivergence, activation_distance, cross_entropy, kl_divergence
 from derailleur.training.precision import choose_device
@@ -35,6 +35,12 @@ from derailleur.training.sampling import PlacementSampler, SamplingConfig
 from derailleur.training.trainer import Measured, Phase, PhaseConfig, TrainerConfig
 
 VERSION = 1
+
+
+class WindowConfig(SlidingWindowConfig):
+    """A window that is well under most contexts: one as long as the context is full attention again."""
+
+    window_tokens: int = Field(256, gt=0, description="how many tokens a token sees, itself included")
 
 
 class BankConfig(Config):
@@ -54,7 +60,8 @@ class BankConfig(Config):
 
     def with_full_attention(self) -> MixersConfig:
         """The whole bank."""
-        return MixersConfig(F=FullAttentionConfig(), S=self.S, K=self.K, G=self.G)
+        window = SlidingWindowConfig(window_tokens=self.S.window_tokens) if self.S else None
+        return MixersConfig(F=FullAttentionConfig(), S=window, K=self.K, G=self.G)
 
 
 class StochasticConfig(PhaseConfig):
@@ -72,7 +79,7 @@ class DistillConfig(TrainerConfig):
     """Surgery, local alignment, stochastic distillation."""
 
     mixers: BankConfig = BankConfig()
-    alignment: PhaseConfig = PhaseConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
     stochastic: StochasticConfig = StochasticConfig()
     train_full_attention: bool = Field(
         False, description="full attention learns too, held to a frozen copy of the teacher"

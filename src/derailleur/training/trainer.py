@@ -32,7 +32,7 @@ from derailleur.training.schedule import ScheduleConfig
 class PhaseConfig(Config):
     """How long and how fast one phase learns."""
 
-    steps: int = Field(1000, ge=0, description="optimiser steps")
+    steps: int = Field(1000, gt=0, description="optimiser steps")
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: float = Field(1.0, gt=0, description="the gradient's largest norm, L2 over all parameters")
