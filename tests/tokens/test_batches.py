@@ -36,6 +36,11 @@ def test_a_batch_depends_on_seed_and_step_alone(dataset: TokenDataset, tokenizer
         assert np.array_equal(again.loss_mask, forward[step].loss_mask)
     other = Batches(dataset, data_config(seed=4), tokenizer).batch(0)
     assert not np.array_equal(other.tokens, forward[0].tokens)
+    orders = [
+        [Batches(dataset, data_config(seed=seed), tokenizer).window_index(row) for row in range(20)]
+        for seed in (3, 4)
+    ]
+    assert orders[0] != orders[1]
 
 
 def test_every_window_is_visited_once_an_epoch(dataset: TokenDataset, tokenizer: Tokenizer) -> None:
