@@ -108,6 +108,20 @@ def test_a_killed_call_is_resumed_without_redoing_shards(
     assert files(tmp_path) == files(packed)
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 10_000])
+def test_the_size_of_chunks_does_not_matter(
+    corpus: Path,
+    config: TokenizeConfig,
+    packed: Path,
+    tmp_path: Path,
+    chunk_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("derailleur.tokens.stage._CHUNK_BYTES", chunk_bytes)
+    tokenize(config, corpus, tmp_path)
+    assert files(tmp_path) == files(packed)
+
+
 def test_progress_ends_at_the_total(corpus: Path, config: TokenizeConfig, tmp_path: Path) -> None:
     seen: dict[str, tuple[float, float | None]] = {}
 
