@@ -57,7 +57,7 @@ def validate(model: type[AnyConfig], values: Mapping[str, Any], *, source: objec
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ConfigError(f"{prefix}unknown key '{where}'{hint}") from None
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        got = f", got {first['input']!r}" if where and first["type"] != "missing" else ""
         raise ConfigError(f"{prefix}{where or model.__name__}: {message}{got}") from None
 
 

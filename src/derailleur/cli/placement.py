@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -51,10 +52,9 @@ def run(command: str, arguments: list[str]) -> int:
     if step is Step.SEARCH and options.write_presets:
         load_presets(options.out).save(model)
         log.info("presets written to %s", model / "presets.json")
-    if options.json or step is not Step.SEARCH:
-        print_result(results, as_json=options.json, text=_summary(results))
-    else:
-        Console().print(_table(results), _summary(results), sep="\n")
+    print_result(results, as_json=options.json, text=_summary(results))
+    if step is Step.SEARCH and not options.json:
+        Console().print(_table(results))
     return 0
 
 
@@ -108,11 +108,13 @@ def _costs(row: dict[str, Any]) -> str:
 
 def _table(results: dict[str, Any]) -> Table:
     batch, context = results["regime"]["batch"], results["regime"]["context"]
-    table = Table(title=f"Presets, tokens/s at batch {batch}, context {context}; quality in nats per token")
-    for heading in ("preset", "placement"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("tokens/s", "predicted", "speed-up", "quality", "predicted", "confirmed"):
-        table.add_column(heading, justify="right")
+    title = f"Speed at batch {batch}, context {context}; quality in nats per token"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("\npreset", no_wrap=True)
+    table.add_column("\nplacement", overflow="fold", min_width=9)
+    columns = ("speed-\nup", "tokens/s\nmeasured", "\npredicted")
+    for heading in (*columns, "quality\nmeasured", "\npredicted", "\nconfirmed"):
+        table.add_column(heading, justify="right", no_wrap=True)
     speeds = [
         next(row for row in preset["speed"] if (row["batch"], row["context"]) == (batch, context))
         for preset in results["presets"]
@@ -122,9 +124,8 @@ def _table(results: dict[str, Any]) -> Table:
         table.add_row(
             preset["name"],
             preset["placement"],
-            f"{speed['measured']:,.1f}",
-            f"{speed['predicted']:,.1f}",
             f"{speed['measured'] / speeds[0]['measured']:.2f}x",
+            *(f"{speed[key]:,.1f}" for key in ("measured", "predicted")),
             *(f"{quality[key]:.4f}" for key in ("measured", "predicted", "confirmed")),
         )
     return table

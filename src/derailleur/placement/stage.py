@@ -164,7 +164,12 @@ def place(
     write_json(out / "frontier.json", _frontier_rows(frontier, surrogate, cost, config.search.regime))
     chosen = choose_presets(frontier, config.presets)
     if len(chosen) < len(config.presets):
-        log.warning("place: the frontier holds only %d presets: %s", len(chosen), ", ".join(chosen))
+        log.warning(
+            "place: %d of %d presets (%s): the frontier holds no more placements faster than all-FA",
+            len(chosen),
+            len(config.presets),
+            ", ".join(chosen),
+        )
     presets = measure_presets(
         chosen,
         surrogate=surrogate,
