@@ -122,9 +122,15 @@ RESULTS: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
         "final_loss": 1.63,
         "heldout_loss": 1.71,
     },
-    "distill": lambda _: {"steps": 300, "tokens": 3_686_400, "final_loss": 0.21, "heldout_loss": 1.79},
+    "distill": lambda _: {
+        "steps": 300,
+        "tokens": 3_686_400,
+        "parameters": 6_210_000,
+        "final_loss": 0.21,
+        "heldout_loss": 1.79,
+    },
     "finetune": lambda _: {"steps": 80, "tokens": 983_040, "final_loss": 1.66, "heldout_loss": 1.75},
-    "place": lambda _: {"presets": len(PRESETS)},
+    "place": lambda _: {"regime": {"batch": 16, "context": 8192}},
     "evaluate": evaluate,
 }
 SECONDS = dict(zip(RESULTS, (11.2, 6.8, 402.0, 251.0, 88.0, 143.0, 121.0), strict=True))
@@ -134,22 +140,23 @@ def training_log(stage: str, rng: np.random.Generator) -> list[dict[str, Any]]:
     steps, floor = {"pretrain": (600, 1.60), "distill": (300, 0.2), "finetune": (80, 1.66)}[stage]
     rows = []
     for step in range(1, steps + 1):
-        row: dict[str, Any] = {
-            "step": step,
-            "tokens": step * 16384,
-            "seconds": step * 0.6,
-            "learning_rate": 1e-3,
-        }
-        row["loss"] = floor + (6.5 if stage == "pretrain" else 0.3) * (1 + step / 6) ** -0.9
-        row["loss"] += float(rng.normal(0, 0.04))
+        phase = stage if stage != "distill" else "align" if step <= 120 else "stochastic"
+        row: dict[str, Any] = {"step": step, "phase": phase, "tokens": step * 16384, "seconds": step * 0.6}
+        row |= {"lr": 1e-3, "gradient_norm": 0.5, "loss": floor + 6.5 * (1 + step / 6) ** -0.9}
+        row["loss"] += float(rng.normal(0, 0.04)) * floor
         if stage == "distill":
-            row["phase"] = "align" if step <= 120 else "stochastic"
             row["mixer_loss"] = {
                 name: scale * (0.1 + (1 + step / 9) ** -0.8) * float(rng.lognormal(0, 0.06))
                 for name, scale in (("swa", 0.6), ("kda", 0.9), ("gdn", 1.2))
+                if phase == "align" or rng.random() < 0.8
             }
-        if step % 50 == 0 and (stage != "distill" or step > 120):
-            row["heldout_loss"] = (1.6 if stage == "distill" else row["loss"]) + 0.08 + 4 / step
+        if step % 20 == 0:
+            row["heldout_loss"] = row["loss"] * 1.03
+        if step % 20 == 0 and phase not in ("pretrain", "align"):
+            row["heldout"] = {
+                f"all-{name}": {"loss": 1.70 + gap * (1 + 20 / (step + 1))}
+                for name, gap in (("fa", 0.0), ("swa", 0.04), ("kda", 0.09), ("gdn", 0.14))
+            }
         rows.append(row)
     return rows
 

@@ -1,5 +1,7 @@
 """What the sections read, count and claim."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from derailleur.errors import DataError
-from derailleur.report import units
+from derailleur.report import evaluation, units
 from derailleur.report.corpus import file_counts, plot_files
 from derailleur.report.frontier import majority
+from derailleur.report.headline import headline
 from derailleur.report.look import ramp
 from derailleur.report.markup import join
 from derailleur.report.placement import measured_placements, read_frontier
 from derailleur.report.presets import Preset
 from derailleur.report.run_folder import RunFolder
 from derailleur.report.speed import Speed, read_speeds, regimes, where_full_attention_wins
-from derailleur.report.training import panels
+from derailleur.report.training import panels, plot_losses
 
 
 def preset(name: str, letters: str) -> Preset:
@@ -93,10 +96,17 @@ def test_speeds_are_grouped_by_regime(run_folder: Path) -> None:
 
 
 def test_training_logs_are_parted_by_phase(run_folder: Path) -> None:
-    align, stochastic = panels("distill", RunFolder(run_folder).lines("distill/metrics.jsonl"))
-    assert [curve.label for curve in align.curves] == ["training", "swa", "kda", "gdn"]
-    assert stochastic.curves[-1].heldout and len(stochastic.curves[-1].values) == 4
-    assert max(align.curves[0].tokens) < min(stochastic.curves[0].tokens)
+    found = {
+        panel.name: panel for panel in panels("distill", RunFolder(run_folder).lines("distill/metrics.jsonl"))
+    }
+    align, mixers, placements = (
+        found[name] for name in ("loss-distill-align", "mixers-distill-align", "heldout-distill-stochastic")
+    )
+    assert [curve.label for curve in mixers.curves] == ["swa", "kda", "gdn"]
+    assert [curve.label for curve in placements.curves] == ["all-fa", "all-swa", "all-kda", "all-gdn"]
+    assert all(curve.heldout and len(curve.values) == 9 for curve in placements.curves)
+    assert max(align.curves[0].tokens) < min(found["loss-distill-stochastic"].curves[0].tokens)
+    assert "heldout-distill-align" not in found
 
 
 def test_a_long_log_is_averaged_down_and_keeps_its_mean() -> None:
@@ -123,7 +133,8 @@ def test_an_unfinished_stage_shows_its_log(unfinished_run: Callable[[str], Path]
     run = unfinished_run("pretrain")
     (run / "pretrain/manifest.json").unlink()
     assert RunFolder(run).results("pretrain") == {}
-    assert len(panels("pretrain", RunFolder(run).lines("pretrain/metrics.jsonl"))) == 1
+    (panel,) = panels("pretrain", RunFolder(run).lines("pretrain/metrics.jsonl"))
+    assert [curve.label for curve in panel.curves] == ["training", "held out"]
 
 
 @given(count=st.integers(1, 40))
@@ -143,8 +154,31 @@ def test_majority_and_units() -> None:
         "2 h 5 min",
     ]
     assert (units.context(8192), units.context(1000), units.plural(1, "file")) == ("8k", "1,000", "1 file")
-    assert (units.count(1540), units.count(4_120_000), units.data_size(1.9e9)) == (
-        "1,540",
-        "4.12 M",
-        "1.9 GB",
-    )
+    assert [units.count(n) for n in (1540, 856_000, 4_120_000)] == ["1,540", "856 k", "4.12 M"]
+    assert units.data_size(1.9e9) == "1.9 GB"
+
+
+def test_an_evaluation_of_speed_alone_is_reported(run_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    manifest = json.loads((run / "evaluate/manifest.json").read_text())
+    results = manifest["results"]
+    results["anchors"], results["infilling_problems"] = {"gzip": None, "xz": None}, None
+    for row in results["presets"]:
+        unmeasured = ("bits_per_byte", "next_token_accuracy", "infilling_exact_match")
+        row |= dict.fromkeys(unmeasured) | {
+            "infilling_interval": None,
+            "retention": dict.fromkeys(unmeasured),
+        }
+    (run / "evaluate/manifest.json").write_text(json.dumps(manifest))
+    assert "Bits per byte were not measured" in evaluation.section(RunFolder(run)).render()
+    assert "5.1×" in headline(RunFolder(run)) and "bits per byte, held out" not in headline(RunFolder(run))
+
+
+def test_full_attention_that_is_off_by_nothing_is_not_drawn_on_a_logarithmic_axis() -> None:
+    rows = [
+        {"tokens": n, "phase": "stochastic", "mixer_loss": {"fa": 0.0 if n < 3 else 0.1}} for n in range(6)
+    ]
+    (panel,) = panels("distill", rows)
+    drawn = np.concatenate([line.get_ydata() for line in plot_losses(panel).axes[0].lines])
+    assert np.isnan(drawn).sum() == 6 and np.nanmin(drawn) == 0.1

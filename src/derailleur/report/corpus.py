@@ -75,7 +75,7 @@ def file_counts(results: dict[str, Any]) -> list[dict[str, Any]]:
 def plot_files(rows: list[dict[str, Any]]) -> Figure:
     """A strip of all files, then one bar for each reason to leave some out."""
     reasons = [row for row in rows if row["fate"] != "kept"]
-    figure = look.new_figure(_WIDTH, 110 + _ROW * len(reasons))
+    figure = look.new_figure(_WIDTH, 100 + _ROW * len(reasons))
     strip, bars = figure.subplots(2, 1, height_ratios=[70, 1 + _ROW * len(reasons)])
     left = 0
     for label, files, fill in _fates(rows):
@@ -108,7 +108,7 @@ def _fates(rows: list[dict[str, Any]]) -> list[tuple[str, int, dict[str, Any]]]:
 @look.styled
 def plot_redactions(redactions: dict[str, int]) -> Figure:
     """One bar a kind."""
-    figure = look.new_figure(_WIDTH, 40 + _ROW * len(redactions))
+    figure = look.new_figure(_WIDTH, 14 + _ROW * len(redactions))
     kinds = [kind.replace("_", " ").lower().replace("ip ", "IP ") for kind in redactions]
     _draw_bars(figure.subplots(), kinds, list(redactions.values()))
     return figure

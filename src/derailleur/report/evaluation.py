@@ -16,14 +16,19 @@ def section(run: RunFolder) -> Section:
     results = run.results("evaluate")
     if not results:
         return missing("evaluation", _TITLE, "evaluate")
-    best = min(results["presets"], key=lambda row: row["bits_per_byte"])
+    return Section("evaluation", _TITLE, _lead(results), [legend(), _table(results)])
+
+
+def _lead(results: dict[str, Any]) -> str:
+    scored = [row["bits_per_byte"] for row in results["presets"] if row["bits_per_byte"] is not None]
+    if not scored:
+        return "Bits per byte were not measured in this run."
     gzip, xz = results["anchors"]["gzip"], results["anchors"]["xz"]
-    lead = (
+    return (
         f"On {units.plural(results['heldout']['documents'], 'held-out file')} "
-        f"({units.data_size(results['heldout']['bytes'])}) the best preset needs {best['bits_per_byte']:.3f} "
+        f"({units.data_size(results['heldout']['bytes'])}) the best preset needs {min(scored):.3f} "
         f"bits a byte; on the same bytes xz -9e needs {xz:.3f} and gzip -9 {gzip:.3f}."
     )
-    return Section("evaluation", _TITLE, lead, [legend(), _table(results)])
 
 
 def _table(results: dict[str, Any]) -> Html:
@@ -35,21 +40,21 @@ def _table(results: dict[str, Any]) -> Html:
         "infilling exact match",
         "decode, tokens/s",
     ]
-    rows = [_row(row, results) for row in results["presets"]]
-    for name in ("gzip", "xz"):
-        rows.append([f"{name} alone", "", _number(units.decimals(results["anchors"][name], 3)), "", "", ""])
+    rows = [_row(row) for row in results["presets"]]
+    for name, bits_per_byte in results["anchors"].items():
+        rows.append([f"{name} alone", "", _number(units.decimals(bits_per_byte, 3)), "", "", ""])
     note = (
         "Below each score: retention, the share of all-FA's score that is kept. Infilling: "
-        f"{results['infilling_problems']} single lines, greedy, with the 95 % Wilson interval. "
+        f"{results['infilling_problems'] or 'no'} single lines, greedy, with the 95 % Wilson interval. "
         "Speed: the largest measured batch and context."
     )
     return table("Evaluation on held-out files", header, rows, note)
 
 
-def _row(row: dict[str, Any], results: dict[str, Any]) -> list[Content]:
+def _row(row: dict[str, Any]) -> list[Content]:
     retention = row["retention"]
-    low, high = row["infilling_interval"]
-    interval = f"[{100 * low:.0f}, {100 * high:.0f}]"
+    low, high = row["infilling_interval"] or (0, 0)
+    interval = f"[{100 * low:.0f}, {100 * high:.0f}]" if high else None
     fastest = max(row["speed"], key=lambda speed: (speed["batch"], speed["context_tokens"]), default=None)
     return [
         row["preset"],

@@ -5,7 +5,7 @@ from typing import Any
 from derailleur.report import units
 from derailleur.report.markup import Content, Html, element, join
 from derailleur.report.presets import read_presets, strip
-from derailleur.report.run_folder import STAGES, TRAINING_STAGES, RunFolder
+from derailleur.report.run_folder import STAGES, RunFolder
 from derailleur.report.speed import full_attention, read_speeds, regimes
 
 
@@ -50,11 +50,14 @@ def _speed_reach(run: RunFolder) -> dict[str, Any] | None:
 
 def _model(run: RunFolder) -> str:
     config = run.json("model/config.json", {}).get("derailleur", {})
-    parameters = next(
-        (run.results(s)["parameters"] for s in TRAINING_STAGES if "parameters" in run.results(s)), None
-    )
+    sizes = [
+        run.results(stage)["parameters"]
+        for stage in ("pretrain", "import", "distill")
+        if "parameters" in run.results(stage)
+    ]
     parts = [
-        f"{units.count(parameters)} parameters" if parameters else None,
+        f"{units.count(sizes[0])} parameters" if sizes else None,
+        f"{units.count(sizes[-1])} with all mixers" if len(sizes) > 1 else None,
         f"{config['num_layers']} layers" if "num_layers" in config else None,
         f"width {config['hidden_size']:,}" if "hidden_size" in config else None,
         f"vocabulary {config['vocab_size']:,}" if "vocab_size" in config else None,
@@ -124,17 +127,19 @@ def _tiles(run: RunFolder) -> list[tuple[str, str, str]]:
 
 
 def _quality_tiles(results: dict[str, Any], fastest: str | None) -> list[tuple[str, str, str]]:
-    rows = results["presets"]
-    best = min(rows, key=lambda row: row["bits_per_byte"])
-    anchor = f"xz on the same bytes: {results['anchors']['xz']:.2f}"
-    tiles = [(f"{best['bits_per_byte']:.2f}", "bits per byte, held out", anchor)]
+    rows, tiles = results["presets"], []
+    likelihoods = [row["bits_per_byte"] for row in rows if row["bits_per_byte"] is not None]
+    if likelihoods:
+        anchor = f"xz on the same bytes: {results['anchors']['xz']:.2f}"
+        tiles.append((f"{min(likelihoods):.2f}", "bits per byte, held out", anchor))
     for row in rows:
-        if row["preset"] == fastest:
+        if row["preset"] == fastest and row["retention"]["bits_per_byte"] is not None:
             kept = units.percent(row["retention"]["bits_per_byte"])
             tiles.append((kept, f"retention of {fastest}", "bits per byte, against all-FA"))
-    top = max(rows, key=lambda row: row["infilling_exact_match"])
-    lines = f"of {results['infilling_problems']} lines, best preset"
-    tiles.append((units.percent(top["infilling_exact_match"]), "infilled exactly", lines))
+    matches = [row["infilling_exact_match"] for row in rows if row["infilling_exact_match"] is not None]
+    if matches:
+        lines = f"of {results['infilling_problems']} lines, best preset"
+        tiles.append((units.percent(max(matches)), "infilled exactly", lines))
     return tiles
 
 

@@ -57,8 +57,9 @@ def measured_placements(run: RunFolder) -> list[dict[str, Any]]:
 
 def frontier_regime(run: RunFolder) -> dict[str, Any]:
     """The row of cost.json for the batch and context that the frontier was searched for."""
+    searched = run.results("place").get("regime", {})
     regimes = run.json("place/cost.json", {}).get("regimes", [])
-    return max(regimes, key=lambda row: (row["batch"], row["context"]), default={})
+    return next((row for row in regimes if searched.items() <= row.items()), {})
 
 
 def _frontier(

@@ -1,8 +1,7 @@
 """Loss over tokens in every training stage."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,11 @@ from derailleur.report.section import Plot, Section, missing
 
 _TITLE = "How it learned"
 _MAX_POINTS = 400  # a curve in the page; longer logs are averaged down to this
-_PHASES = {"align": "local alignment", "stochastic": "stochastic distillation"}
+_LIKELIHOOD = "next-token loss, nats per token"
+_LOSSES = {  # the title and the unit of a phase's own loss
+    "align": ("local alignment", "distance / size of the teacher's output"),
+    "stochastic": ("stochastic distillation", "activation distance + KL, nats"),
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Curve:
     """One series of a training log.
 
     Attributes:
-        label: what it is; the name of a mixer gives the curve its colour.
+        label: what it is; `swa` or `all-swa` gives the curve that mixer's colour.
         tokens: tokens trained on so far, one a point.
         values: the loss at each point.
         heldout: measured on held-out text, so drawn as points.
@@ -37,11 +40,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one stage or phase."""
+    """Curves that share their axes.
+
+    Attributes:
+        unit: of the losses.
+        logarithmic: whether the losses' axis is.
+    """
 
     name: str
     title: str
-    curves: list[Curve] = field(default_factory=list)
+    unit: str
+    curves: list[Curve]
+    logarithmic: bool = False
 
 
 def section(run: RunFolder) -> Section:
@@ -51,48 +61,64 @@ def section(run: RunFolder) -> Section:
     ]
     if not shown:
         return missing("training", _TITLE, "pretrain")
-    parts = []
-    for stage in TRAINING_STAGES:
-        results = run.results(stage)
-        if results.get("tokens"):
-            loss = results.get("heldout_loss")
-            end = "" if loss is None else f", ending at a held-out loss of {loss:.3f}"
-            parts.append(f"{stage} {units.count(results['tokens'])}{end}")
-    lead = (
-        "In tokens seen: " + "; ".join(parts) + "."
-        if parts
-        else "Training is under way; these are its logs so far."
-    )
+    done = {stage: run.results(stage) for stage in TRAINING_STAGES if run.results(stage)}
+    parts = [
+        f"{stage}: {units.plural(results['steps'], 'step')} on {units.count(results['tokens'])} tokens"
+        for stage, results in done.items()
+    ]
+    lead = "; ".join(parts) + "." if parts else "Training is under way; these are its logs so far."
     plots = [
-        Plot(f"loss-{panel.name}", panel.title, _caption(panel), plot_losses(panel), asdict(panel))
-        for panel in shown
+        Plot(panel.name, panel.title, _caption(panel), plot_losses(panel), asdict(panel)) for panel in shown
     ]
     return Section("training", _TITLE, lead, plots)
 
 
 def panels(stage: str, rows: list[dict[str, Any]]) -> list[Panel]:
-    """Sort the rows of one metrics.jsonl into panels, one a phase."""
+    """Sort the rows of one metrics.jsonl into panels: per phase the loss, by mixer, by placement."""
     found = []
-    for phase in dict.fromkeys(row.get("phase", "") for row in rows):
-        own = [row for row in rows if row.get("phase", "") == phase]
-        curves = [_curve("training", ((row, row.get("loss")) for row in own))]
-        names = dict.fromkeys(name for row in own for name in row.get("mixer_loss") or {})
-        curves += [
-            _curve(name, ((row, (row.get("mixer_loss") or {}).get(name)) for row in own)) for name in names
-        ]
-        curves.append(_curve("held out", ((row, row.get("heldout_loss")) for row in own), heldout=True))
-        title = f"{stage}: {_PHASES.get(phase, phase)}" if phase not in ("", stage) else stage
-        kept = [curve for curve in curves if curve.tokens]
-        if kept:
-            found.append(Panel(f"{stage}-{phase}".strip("-"), f"Loss over tokens, {title}", kept))
-    return found
+    for phase in dict.fromkeys(row.get("phase", stage) for row in rows):
+        found += _phase_panels(stage, phase, [row for row in rows if row.get("phase", stage) == phase])
+    return [panel for panel in found if panel.curves]
 
 
-def _curve(label: str, points: Iterable[tuple[dict[str, Any], Any]], *, heldout: bool = False) -> Curve:
+def _phase_panels(stage: str, phase: str, rows: list[dict[str, Any]]) -> list[Panel]:
+    title, unit = _LOSSES.get(phase, (stage, _LIKELIHOOD))
+    name = stage if phase == stage else f"{stage}-{phase}"
+    loss = [_curve("training", rows, "loss"), _curve("held out", rows, "heldout_loss", heldout=True)]
+    mixers = [_curve(mixer, rows, "mixer_loss", mixer) for mixer in look.MIXER_NAMES]
+    placements = [
+        _curve(placement, rows, "heldout", placement, "loss", heldout=True)
+        for placement in _keys(rows, "heldout")
+        if placement != "mixer_loss"
+    ]
+    unit_of_mixers = unit if phase == "align" else "distance to the teacher's output (L2)"
+    title = title[0].upper() + title[1:]
+    return [
+        Panel(f"loss-{name}", title, unit, _with_points(loss), logarithmic=phase in _LOSSES),
+        Panel(f"mixers-{name}", f"{title}, by mixer", unit_of_mixers, _with_points(mixers), logarithmic=True),
+        Panel(
+            f"heldout-{name}", f"{title}, held-out files by placement", _LIKELIHOOD, _with_points(placements)
+        ),
+    ]
+
+
+def _keys(rows: list[dict[str, Any]], group: str) -> list[str]:
+    """The keys of a nested group: the mixers' in canonical order, then others as they come."""
+    found = dict.fromkeys(key for row in rows for key in row.get(group) or {})
+    canonical = [name for mixer in look.MIXER_NAMES for name in (mixer, f"all-{mixer}") if name in found]
+    return canonical + [key for key in found if key not in canonical]
+
+
+def _with_points(curves: list[Curve]) -> list[Curve]:
+    return [curve for curve in curves if curve.tokens]
+
+
+def _curve(label: str, rows: list[dict[str, Any]], *path: str, heldout: bool = False) -> Curve:
+    """The series at `path` in every row that has it and `tokens`; what is not finite is left out."""
     pairs = [
-        (float(row["tokens"]), float(value))
-        for row, value in points
-        if "tokens" in row and value is not None and math.isfinite(value)
+        (float(row["tokens"]), value)
+        for row in rows
+        if "tokens" in row and (value := _number(row, path)) is not None and math.isfinite(value)
     ]
     if len(pairs) > _MAX_POINTS:
         groups = np.array_split(np.array(pairs), _MAX_POINTS)
@@ -100,8 +126,19 @@ def _curve(label: str, points: Iterable[tuple[dict[str, Any], Any]], *, heldout:
     return Curve(label, [tokens for tokens, _ in pairs], [value for _, value in pairs], heldout)
 
 
+def _number(row: dict[str, Any], path: tuple[str, ...]) -> float | None:
+    value: Any = row
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _caption(panel: Panel) -> str:
-    return "Dots are measured on held-out files." if any(curve.heldout for curve in panel.curves) else ""
+    if not any(curve.heldout for curve in panel.curves):
+        return ""
+    if panel.name.startswith("heldout"):
+        return "The same mixer in every layer, or the placements that are trained."
+    return "Dots are measured on held-out files."
 
 
 @look.styled
@@ -109,38 +146,49 @@ def plot_losses(panel: Panel) -> Figure:
     """Training losses as lines (raw faint, smoothed strong), held-out losses as dots."""
     figure = look.new_figure(560, 320)
     axes = figure.subplots()
-    for curve in panel.curves:
-        letter = look.MIXER_NAMES.get(curve.label)
-        shade = look.colour(letter or ("accent" if curve.heldout else "ink"))
-        millions = np.array(curve.tokens) / 1e6
+    most = max(curve.tokens[-1] for curve in panel.curves)
+    factor, unit = (1e6, "millions") if most >= 1e6 else (1e3, "thousands")
+    for place, curve in enumerate(panel.curves):
+        tokens, values = np.array(curve.tokens) / factor, np.array(curve.values)
+        label, shade = _appearance(curve, place, len(panel.curves))
         if curve.heldout:
-            axes.plot(millions, curve.values, "o", color=shade, label=curve.label, zorder=3)
-            axes.plot(millions, curve.values, color=shade, linewidth=1, alpha=0.5)
-            continue
-        axes.plot(millions, curve.values, color=shade, alpha=0.25, linewidth=1)
-        label = look.MIXERS[letter] if letter else curve.label
-        axes.plot(millions, _smoothed(np.array(curve.values)), color=shade, label=label)
-    axes.set_xlabel("tokens trained on, millions")
-    axes.set_ylabel("loss, nats per token" if _is_likelihood(panel) else "loss")
-    if any(curve.label in look.MIXER_NAMES for curve in panel.curves):
+            axes.plot(tokens, values, "o-", color=shade, linewidth=1, markersize=6, label=label)
+        else:
+            axes.plot(tokens, _drawable(values, panel), color=shade, alpha=0.25, linewidth=1)
+            axes.plot(tokens, _drawable(_smoothed(values), panel), color=shade, label=label)
+    axes.set_xlabel(f"tokens trained on, {unit}")
+    axes.set_ylabel(panel.unit)
+    if panel.logarithmic:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y")
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, columnspacing=1.2, borderpad=0)
     return figure
 
 
-def _is_likelihood(panel: Panel) -> bool:
-    return not any(curve.label in look.MIXER_NAMES for curve in panel.curves)
+def _drawable(values: np.ndarray, panel: Panel) -> np.ndarray:
+    """Full attention that only full attention precedes is off by 0, which a logarithm does not have."""
+    return np.where(values > 0, values, np.nan) if panel.logarithmic else values
+
+
+def _appearance(curve: Curve, place: int, count: int) -> tuple[str, str]:
+    """The label and the colour of a curve."""
+    letter = look.MIXER_NAMES.get(curve.label.removeprefix("all-"))
+    if letter:
+        return look.MIXERS[letter], look.colour(letter)
+    if curve.label in ("training", "held out"):
+        return curve.label, look.colour("accent" if curve.heldout else "ink")
+    return curve.label, look.ramp(place, count)
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
-    """A running mean over a twenty-fifth of the curve, shorter at both ends."""
-    reach = len(values) // 50
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    """A running mean over a twelfth of the curve, shorter at both ends."""
     centres = np.arange(len(values))
-    low, high = np.maximum(centres - reach, 0), np.minimum(centres + reach + 1, len(values))
+    # As far to the left as to the right, else the steep beginning would be flattened.
+    reach = np.minimum(len(values) // 25, np.minimum(centres, centres[::-1]))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    low, high = centres - reach, centres + reach + 1
     means: np.ndarray = (sums[high] - sums[low]) / (high - low)
     return means

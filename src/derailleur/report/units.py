@@ -4,10 +4,13 @@ NOT_MEASURED = "–"
 
 
 def count(value: float) -> str:
-    """1,540 or 3.62 M."""
+    """1,540, 856 k, 3.62 M or 1.5 G."""
     if value < 100_000:
         return f"{value:,.0f}"
-    return f"{value / 1e9:.3g} G" if value >= 1e9 else f"{value / 1e6:.3g} M"
+    for unit, factor in (("G", 1e9), ("M", 1e6)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value / 1e3:.0f} k"
 
 
 def data_size(num_bytes: float) -> str:
