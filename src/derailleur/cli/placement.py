@@ -109,7 +109,7 @@ def _costs(row: dict[str, Any]) -> str:
 def _table(results: dict[str, Any]) -> Table:
     batch, context = results["regime"]["batch"], results["regime"]["context"]
     title = f"Speed at batch {batch}, context {context}; quality in nats per token"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0)
     table.add_column("\npreset", no_wrap=True)
     table.add_column("\nplacement", overflow="fold", min_width=9)
     columns = ("speed-\nup", "tokens/s\nmeasured", "\npredicted")
