@@ -51,7 +51,7 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Stream the rows of a JSONL file, each with a string `id` and a string `content`.
+    """Stream the rows of a JSONL file, each with an `id`, a string or an integer, and a string `content`.
 
     Raises:
         DataError: naming the file and the line.
@@ -77,13 +77,11 @@ def _checked_row(row: Any, where: str) -> dict[str, Any]:
     for key in ("id", "content"):
         if key not in row:
             raise DataError(f"{where}: no key '{key}'")
-    if isinstance(row["id"], int):
-        row["id"] = str(row["id"])
-    for key in ("id", "content"):
-        if not isinstance(row[key], str):
+    for key, kinds in (("id", (str, int)), ("content", (str,))):
+        if not isinstance(row[key], kinds):
             raise DataError(f"{where}: '{key}' must be a string, got {type(row[key]).__name__}")
         try:
-            row[key].encode()
+            str(row[key]).encode()
         except UnicodeEncodeError:
             raise DataError(f"{where}: '{key}' holds half a surrogate pair") from None
     return row
@@ -102,6 +100,8 @@ def _read_jsonl_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _from_rows(rows: list[dict[str, Any]], path: Path) -> pa.RecordBatch:
     names = dict.fromkeys(key for row in rows for key in row)
+    for row in rows:
+        row["id"] = str(row["id"])
     try:
         columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
     except (pa.ArrowException, UnicodeEncodeError) as error:

@@ -18,7 +18,7 @@ _RESERVED = re.compile(
 
 _VERSION = re.compile(r"v?\d+\.\d+|\d+x\.", re.IGNORECASE)  # pkg@1.2.rc, icon@2x.png
 
-_REMOTE = re.compile(r":[\w.~-]*/")  # user@host:path/to/repository.git
+_REMOTE = re.compile(r":(?![0-9]+/)[\w.~-]*/")  # user@host:path/to/repository.git, but not a port
 
 # what follows the last dot in a file name or a matrix product, and is no top-level domain
 _NO_TOP_LEVEL_DOMAIN = frozenset(

@@ -118,7 +118,8 @@ class _Redactor:
             pa.output_stream(temporary, compression=COMPRESSIONS.get(path.suffix)) as stream,
         ):
             for row in read_jsonl(path):
-                row["content"] = self._redact(row["content"], path, row["id"], str(row.get("repository", "")))
+                scope = str(row.get("repository") or "")
+                row["content"] = self._redact(row["content"], path, str(row["id"]), scope)
                 stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
     def _redact_parquet(self, path: Path, out: Path) -> None:
@@ -145,7 +146,7 @@ class _Redactor:
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
     check_file(path)
     if is_jsonl(path):
-        yield from ((row["id"], row["content"]) for row in read_jsonl(path))
+        yield from ((str(row["id"]), row["content"]) for row in read_jsonl(path))
     elif is_parquet(path):
         for batch in read_batches(path):
             ids, contents = batch.column("id").to_pylist(), batch.column("content").to_pylist()

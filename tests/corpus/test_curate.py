@@ -1,0 +1,189 @@
+"""The whole stage on a small tree in which every fate of a file occurs."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from derailleur.corpus import CurateConfig, curate, read_documents
+from derailleur.corpus.sources import is_heldout
+from derailleur.errors import DataError
+
+CONFIG = CurateConfig(languages=("Python",), heldout_fraction=0.3, max_file_bytes=20_000)
+SECRET = "ghp_" + "a1B2" * 9
+
+NAMES = [f"m{number}.py" for number in range(100)]
+HELDOUT = [name for name in NAMES if is_heldout(name, fraction=0.3, salt="")]
+TRAIN = [name for name in NAMES if name not in HELDOUT]
+
+
+def code(begin: int, end: int) -> str:
+    return "".join(f"def function_{n}(argument):\n    return argument * {n}\n" for n in range(begin, end))
+
+
+# name -> (content, action, reason); repository "one"
+FATES: dict[str, tuple[bytes, str, str]] = {
+    TRAIN[0]: (code(0, 50).encode(), "kept", ""),
+    TRAIN[1]: (code(0, 50).encode(), "dropped", "exact_duplicate"),
+    TRAIN[2]: (code(0, 48).encode(), "dropped", "near_duplicate"),
+    TRAIN[3]: (code(100, 148).encode(), "dropped", "near_duplicate_of_heldout"),
+    TRAIN[4]: (f"MAIL, KEY = 'alice@corp.com', '{SECRET}'\r\n".encode(), "kept", ""),
+    TRAIN[5]: (b"", "dropped", "empty"),
+    TRAIN[6]: (b"x" * 20_001, "dropped", "too_large"),
+    TRAIN[7]: (b"x = 1\0", "quarantined", "binary"),
+    TRAIN[8]: (b"# caf\xe9", "quarantined", "not_utf8"),
+    TRAIN[9]: (b"x" * 1001 + b"\n" + b"y = 1\n" * 99, "dropped", "long_line"),
+    TRAIN[10]: ((b"z" * 200 + b"\n") * 3, "dropped", "mean_line_length"),
+    TRAIN[11]: (b"(((((())))))\n" * 9 + b"a = b\n", "dropped", "alphanumeric_share"),
+    TRAIN[12]: (b"\xef\xbb\xbfmark = 'byte order'\n", "kept", ""),
+    HELDOUT[0]: (code(100, 150).encode(), "kept", ""),
+    HELDOUT[1]: (code(100, 149).encode(), "dropped", "near_duplicate"),
+    "notes.txt": (b"text", "dropped", "unknown_language"),
+    "script.js": (b"let x = 1;", "dropped", "other_language"),
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("sources")
+    for name, (content, _, _) in FATES.items():
+        (root / "one").mkdir(exist_ok=True)
+        (root / "one" / name).write_bytes(content)
+    (root / "one/link.py").symlink_to(root / "one" / TRAIN[0])
+    (root / "two/deep").mkdir(parents=True)
+    (root / "two/deep" / TRAIN[0]).write_text("MAIL = 'alice@corp.com'  # in another repository\n")
+    return [root / "one", root / "two"]
+
+
+@pytest.fixture(scope="module")
+def out(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    results = curate(CONFIG, sources, folder)
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def ledger(out: Path) -> list[dict[str, Any]]:
+    return pq.read_table(out / "ledger.parquet").to_pylist()
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    names = [*(path.name for path in out.glob("documents-*")), "ledger.parquet", "redactions.jsonl"]
+    return {name: (out / name).read_bytes() for name in names}
+
+
+def test_every_file_has_its_fate(out: Path) -> None:
+    fates = {row["path"]: (row["action"], row["reason"]) for row in ledger(out) if row["repository"] == "one"}
+    expected = {name: (action, reason) for name, (_, action, reason) in FATES.items()}
+    assert fates == expected | {"link.py": ("dropped", "symbolic_link")}
+
+
+def test_the_ledger_says_why(out: Path) -> None:
+    details = {row["path"]: row["detail"] for row in ledger(out) if row["repository"] == "one"}
+    assert details[TRAIN[1]] == f"one/{TRAIN[0]}"
+    assert details[TRAIN[3]].startswith(f"one/{HELDOUT[0]} (0.9")
+    assert details[TRAIN[6]] == "20001 bytes"
+    assert details[TRAIN[8]] == "0xe9 at byte 5"
+    assert details[TRAIN[9]] == "1001 characters"
+    assert details["script.js"] == "JavaScript"
+
+
+def test_counts_add_up(out: Path, sources: list[Path]) -> None:
+    results = json.loads((out / "results.json").read_text())
+    rows = ledger(out)
+    on_disk = [
+        path for source in sources for path in source.rglob("*") if path.is_file() or path.is_symlink()
+    ]
+    assert results["files_seen"] == len(rows) == len(on_disk)
+    actions = Counter(row["action"] for row in rows)
+    assert results["kept"] == actions["kept"] == 5
+    assert sum(results["dropped"].values()) == actions["dropped"]
+    assert sum(results["quarantined"].values()) == actions["quarantined"] == 2
+    documents = list(read_documents(out))
+    assert results["kept"] == len(documents)
+    assert results["bytes_kept"] == sum(len(document.content) for document in documents)
+    for split, counts in results["splits"].items():
+        chosen = list(read_documents(out, split))
+        assert counts == {"files": len(chosen), "bytes": sum(len(document.content) for document in chosen)}
+        assert counts["files"] > 0
+    assert results["languages"] == {"Python": 5}
+    assert results["pii"] == {"EMAIL": 2, "IP_ADDRESS": 0, "KEY": 1, "PRIVATE_KEY": 0}
+
+
+def test_documents_are_redacted_and_keep_their_line_ends(out: Path) -> None:
+    documents = {(d.repository, d.path): d.text for d in read_documents(out)}
+    text = documents["one", TRAIN[4]]
+    assert "corp.com" not in text
+    assert SECRET not in text
+    assert text.endswith("'\r\n")
+    assert documents["one", TRAIN[12]] == "mark = 'byte order'\n"
+    [email] = [line for line in redactions(out) if line["path"] == TRAIN[4] and line["tag"] == "EMAIL"]
+    assert (email["start"], email["end"]) == (13, 27)
+    assert f"'{email['replacement']}'" in text
+    [other] = [line for line in redactions(out) if line["repository"] == "two"]
+    assert other["replacement"] != email["replacement"], "another repository, another replacement"
+
+
+def redactions(out: Path) -> Iterator[dict[str, Any]]:
+    yield from map(json.loads, (out / "redactions.jsonl").read_text().splitlines())
+
+
+def test_no_secret_is_in_any_file_written(out: Path) -> None:
+    everything = b"".join(path.read_bytes() for path in out.iterdir())
+    everything += "".join(document.text for document in read_documents(out)).encode()
+    assert SECRET.encode() not in everything
+    assert b"alice@corp.com" not in everything
+    assert not (out / ".scratch").exists()
+
+
+def test_the_result_is_the_same_byte_for_byte(out: Path, sources: list[Path], tmp_path: Path) -> None:
+    for number, (order, num_threads) in enumerate([(sources, 1), (sources[::-1], 3)]):
+        again = tmp_path / str(number)
+        curate(CONFIG, order, again, num_threads=num_threads)
+        assert contents(again) == contents(out)
+
+
+def test_a_killed_run_is_redone(out: Path, sources: list[Path], tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from derailleur.corpus import CurateConfig, curate\n"
+        "def progress(label, done, total, note=''):\n"
+        "    if label == 'redact and write' and done == 3: os.kill(os.getpid(), 9)\n"
+        "config = CurateConfig.model_validate_json(sys.argv[1])\n"
+        "curate(config, [Path(p) for p in sys.argv[3:]], Path(sys.argv[2]), progress=progress)\n"
+    )
+    arguments = [CONFIG.model_dump_json(), str(tmp_path / "run"), *map(str, sources)]
+    killed = subprocess.run([sys.executable, "-c", script, *arguments], check=False)
+    assert killed.returncode == -9
+    assert (tmp_path / "run/.scratch/contents").exists(), "it was killed in the middle"
+    (tmp_path / "run/documents-00007.parquet").write_bytes(b"of an older run")
+    curate(CONFIG, sources, tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(out)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == set(contents(out))
+
+
+def test_small_shards_hold_the_same_documents(out: Path, sources: list[Path], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"shard_bytes": 2000, "row_group_bytes": 1000})
+    results = curate(config, sources, tmp_path)
+    assert results["shards"] == len(list(tmp_path.glob("documents-*.parquet"))) > 1
+    assert list(read_documents(tmp_path)) == list(read_documents(out))
+
+
+def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no files found"):
+        curate(CONFIG, [tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(DataError, match="no such folder"):
+        curate(CONFIG, [tmp_path / "missing"], tmp_path / "out")
+
+
+def test_importing_the_corpus_does_not_import_torch() -> None:
+    script = "import sys, derailleur.corpus, derailleur.cli.corpus; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

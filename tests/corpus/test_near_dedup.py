@@ -1,0 +1,145 @@
+"""Near-dedup against an exact join of all pairs, on corpora with planted near-duplicates."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from derailleur.corpus.minhash import Sketches
+from derailleur.corpus.near_dedup import NearDedupConfig, NearDuplicates, jaccard, near_duplicates, resolve
+from derailleur.corpus.spool import Ragged
+
+CONFIG = NearDedupConfig()
+
+
+def ragged(contents: list[str]) -> Ragged:
+    encoded = [content.encode() for content in contents]
+    return Ragged(np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)]))
+
+
+def deduplicate(contents: list[str], folder: Path, **keys: int) -> NearDuplicates:
+    return near_duplicates(ragged(contents), CONFIG.model_copy(update=keys), folder, num_threads=1)
+
+
+def shingle_set(content: str) -> set[tuple[str, ...]]:
+    words = content.split()
+    return {tuple(words[first : first + 5]) for first in range(len(words) - 4)}
+
+
+def similarity(left: set, right: set) -> float:
+    return len(left & right) / len(left | right) if left and right else 0.0
+
+
+def corpus(seed: int, *, num_families: int = 60) -> list[str]:
+    """Families of texts that differ in 0 to 4 % of their words; some with a licence in front."""
+    generator = np.random.default_rng(seed)
+    licence = " ".join(f"licence{n}" for n in range(40))
+    texts = []
+    for family in range(num_families):
+        base = [f"w{n}" for n in generator.integers(0, 500, generator.integers(5, 300))]
+        for _ in range(generator.integers(1, 14)):
+            words = list(base)
+            for position in np.flatnonzero(generator.random(len(words)) < generator.uniform(0, 0.04)):
+                words[position] = f"x{generator.integers(10**6)}"
+            texts.append((licence + " " if family % 4 == 0 else "") + " ".join(words))
+    generator.shuffle(texts)
+    return list(dict.fromkeys(texts))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_against_the_exact_join_of_all_pairs(seed: int, tmp_path: Path) -> None:
+    texts = corpus(seed)
+    result = deduplicate(texts, tmp_path)
+    sets = [shingle_set(text) for text in texts]
+    kept = [index for index in range(len(texts)) if result.is_kept(index)]
+    similar = [(a, b) for a, b in combinations(range(len(texts)), 2) if similarity(sets[a], sets[b]) >= 0.7]
+    assert len(similar) > 300, "the corpus tests something"
+    missed = [pair for pair in similar if pair[0] in kept and pair[1] in kept]
+    assert len(missed) <= 0.01 * len(similar)
+    for index in set(range(len(texts))) - set(kept):
+        survivor = int(result.survivors[index])
+        assert result.is_kept(survivor)
+        assert survivor < index, "the better rank survives"
+        assert result.similarities[index] == similarity(sets[index], sets[survivor]) >= 0.7
+    assert all(result.similarities[index] == 1 for index in kept)
+    assert len(kept) < 0.8 * len(texts)
+
+
+def test_threads_and_order_of_storage_do_not_matter(tmp_path: Path) -> None:
+    texts = corpus(7)
+    expected = deduplicate(texts, tmp_path)
+    order = np.random.default_rng(0).permutation(len(texts))
+    stored = [texts[index] for index in order]
+    ranked = np.argsort(order)  # where the text of each rank is stored
+    for num_threads in (1, 3):
+        result = near_duplicates(ragged(stored), CONFIG, tmp_path, num_threads=num_threads, order=ranked)
+        assert np.array_equal(result.survivors, expected.survivors)
+        assert np.array_equal(result.similarities, expected.similarities)
+
+
+def test_a_chain_does_not_pull_in_what_is_unlike_the_survivor(tmp_path: Path) -> None:
+    """b resembles a, c resembles b, c does not resemble a: only b goes."""
+    words = [f"w{n}" for n in range(400)]
+    a, b, c = words[:340], words[30:370], words[60:400]
+    sets = [shingle_set(" ".join(text)) for text in (a, b, c)]
+    assert similarity(sets[0], sets[1]) > 0.7 < similarity(sets[1], sets[2])
+    assert similarity(sets[0], sets[2]) < 0.7
+    result = deduplicate([" ".join(text) for text in (a, b, c)], tmp_path)
+    assert result.survivors.tolist() == [0, 0, 2]
+
+
+def test_of_several_survivors_the_best_ranked_is_named(tmp_path: Path) -> None:
+    words = [f"w{n}" for n in range(400)]
+    a, c, b = words[:340], words[60:400], words[30:370]
+    result = deduplicate([" ".join(text) for text in (a, c, b)], tmp_path)
+    assert result.survivors.tolist() == [0, 1, 0]
+
+
+def test_texts_too_short_for_a_shingle_are_all_kept(tmp_path: Path) -> None:
+    result = deduplicate(["a b c d", "a b c d .", "", "a b c d e", "a b c d e !"], tmp_path)
+    assert result.survivors.tolist() == [0, 1, 2, 3, 3]
+
+
+def test_nothing_in_nothing_out(tmp_path: Path) -> None:
+    assert len(deduplicate([], tmp_path).survivors) == 0
+    assert deduplicate(["", "a"], tmp_path).survivors.tolist() == [0, 1]
+
+
+def test_thousands_of_copies_cost_one_comparison_each(tmp_path: Path) -> None:
+    base = [f"w{n}" for n in range(200)]
+    copies = [" ".join([*base, f"year{number}"]) for number in range(3000)]
+    result = deduplicate(copies, tmp_path)
+    assert not result.survivors.any()
+    assert result.num_verified == len(copies) - 1
+
+
+def sketches(sets: list[list[int]], band_keys: list[list[int]]) -> Sketches:
+    stops = np.cumsum([len(members) for members in sets])
+    shingles = np.array([member for members in sets for member in members], np.uint64)
+    return Sketches(shingles, np.r_[0, stops[:-1]], stops, np.array(band_keys, np.uint64))
+
+
+def test_too_many_candidates_are_cut_to_those_that_share_most_bands() -> None:
+    """Documents 0 to 4 resemble nothing; 5 meets 0 to 3 in one band and its true duplicate 4 in two."""
+    sets = [[n, 100 + n] for n in range(4)] + [list(range(200, 210)), list(range(200, 211))]
+    keys = [[1, 10 + n] for n in range(4)] + [[1, 20], [1, 20]]
+    config = NearDedupConfig(num_bands=2, rows_per_band=1, max_candidates=1)
+    result = resolve(sketches(sets, keys), config)
+    assert result.survivors.tolist() == [0, 1, 2, 3, 4, 4]
+    assert result.num_capped == 4, "2, 3, 4 and 5 met more than one kept document"
+    assert result.num_candidates == 0 + 1 + 2 + 3 + 4 + 5
+    assert result.num_verified == 5
+
+
+@given(
+    left=st.sets(st.integers(0, 30), max_size=20),
+    right=st.sets(st.integers(0, 30), max_size=20),
+    threshold=st.sampled_from([0.1, 0.5, 0.7, 1.0]),
+)
+def test_jaccard_is_exact_from_the_threshold_on(left: set[int], right: set[int], threshold: float) -> None:
+    exact = similarity(left, right)
+    got = jaccard(np.array(sorted(left), np.uint64), np.array(sorted(right), np.uint64), threshold)
+    assert got == exact if exact >= threshold else got < threshold
