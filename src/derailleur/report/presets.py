@@ -7,6 +7,8 @@ from derailleur.report import look
 from derailleur.report.markup import Html, element
 from derailleur.report.run_folder import RunFolder
 
+_MAX_LETTERS = 16  # layers up to which a strip shows letters
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -50,7 +52,9 @@ def _preset(row: dict[str, Any], index: int, count: int) -> Preset:
 def strip(letters: str) -> Html:
     """A placement as a strip of coloured cells, which reads aloud as its letters."""
     cells = [element("i", letter, class_=f"cell {letter}") for letter in letters]
-    return element("span", cells, class_="strip", title=letters)
+    return element(
+        "span", cells, class_="strip" if len(letters) <= _MAX_LETTERS else "fine strip", title=letters
+    )
 
 
 def legend() -> Html:
