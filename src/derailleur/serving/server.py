@@ -1,0 +1,57 @@
+"""Listening, saying so, and shutting down."""
+
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from derailleur.errors import DerailleurError
+
+_SHUTDOWN_SECONDS = 5
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address; done before the model is loaded, so that a port in use is known at once.
+
+    Raises:
+        DerailleurError: if the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except (OSError, OverflowError) as error:
+        made.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DerailleurError(f"cannot listen on {host}:{port}: {reason.lower()}") from None
+    return made
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it answers.
+
+    Args:
+        ready: called once.
+    """
+
+    def __init__(self, app: FastAPI, *, ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_SECONDS)
+        )
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def serve(app: FastAPI, listener: socket.socket, *, ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; open streams then have a few seconds to end."""
+    # After its own clean shutdown uvicorn raises the signal once more, for whoever handled it before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    Server(app, ready=ready).run(sockets=[listener])

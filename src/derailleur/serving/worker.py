@@ -1,0 +1,147 @@
+"""The thread that owns the engine, and how asynchronous code talks to it.
+
+Commands go in through a thread-safe queue and run between two steps; what a step adds goes back to the
+event loop of the stream that waits for it.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from derailleur.engine import Delta, Engine, EngineLoad, Request
+from derailleur.errors import DerailleurError
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class AnswerStream:
+    """What comes back for a group of requests, in the order in which it is computed."""
+
+    def __init__(self, worker: "EngineWorker") -> None:
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Queue[tuple[int, Delta] | DerailleurError] = asyncio.Queue()
+        self._num_unfinished = 0
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, Delta]]:
+        """Pairs of a request's place in the group and what was added to it.
+
+        Raises:
+            DerailleurError: if the engine failed or was stopped.
+        """
+        while self._num_unfinished:
+            arrived = await self._arrived.get()
+            if isinstance(arrived, DerailleurError):
+                raise arrived
+            self._num_unfinished -= arrived[1].finish_reason is not None
+            yield arrived
+
+    async def open(self, requests: Sequence[Request]) -> None:
+        """Submit the requests.
+
+        Raises:
+            UserError, CapacityError: if the engine refuses one of them.
+        """
+        self._num_unfinished = len(requests)
+        try:
+            await self._worker.call(lambda engine: self._worker.submit(engine, self, requests))
+        except BaseException:
+            # Refused half-way, or the client left meanwhile: the rest must not run on.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Cancel what is not finished; frees its memory before the next step."""
+        self._worker.post(lambda engine: self._worker.cancel(engine, self))
+
+    def deliver(self, arrived: tuple[int, Delta] | DerailleurError) -> None:
+        """Called by the worker's thread."""
+        self._loop.call_soon_threadsafe(self._arrived.put_nowait, arrived)
+
+
+class EngineWorker:
+    """Runs an engine in a thread of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._commands: queue.SimpleQueue[Callable[[Engine], None] | None] = queue.SimpleQueue()
+        self._streams: dict[int, tuple[AnswerStream, int]] = {}
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cancel everything and wait for the thread to end."""
+        self._commands.put(None)
+        self._thread.join()
+
+    def post(self, command: Callable[[Engine], None]) -> None:
+        """Run a command between two steps."""
+        self._commands.put(command)
+
+    async def call(self, function: Callable[[Engine], Result]) -> Result:
+        """Run a function between two steps and wait for its result."""
+        future: Future[Result] = Future()
+
+        def command(engine: Engine) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(engine))
+            except Exception as error:
+                future.set_exception(error)
+
+        self.post(command)
+        return await asyncio.wrap_future(future)
+
+    async def load(self) -> EngineLoad:
+        """What the engine is busy with."""
+        return await self.call(lambda engine: engine.load)
+
+    def submit(self, engine: Engine, stream: AnswerStream, requests: Sequence[Request]) -> None:
+        """Queue requests for a stream. Called in the worker's thread."""
+        for place, request in enumerate(requests):
+            self._streams[engine.submit(request)] = (stream, place)
+
+    def cancel(self, engine: Engine, stream: AnswerStream) -> None:
+        """Cancel a stream's unfinished requests. Called in the worker's thread."""
+        for request_id in [i for i, (owner, _) in self._streams.items() if owner is stream]:
+            del self._streams[request_id]
+            engine.cancel(request_id)
+
+    def _run(self) -> None:
+        while True:
+            while not (self._engine.busy and self._commands.empty()):
+                command = self._commands.get()
+                if command is None:
+                    self._fail_all(DerailleurError("the server is shutting down"))
+                    return
+                command(self._engine)
+            self._step()
+
+    def _step(self) -> None:
+        try:
+            deltas = self._engine.step()
+        except Exception:
+            # A defect of ours: those who wait are told, the server goes on with an empty engine.
+            log.exception("the engine failed")
+            self._fail_all(DerailleurError("the engine failed; the server's log has the details"))
+            return
+        for delta in deltas:
+            stream, place = self._streams[delta.request_id]
+            if delta.finish_reason is not None:
+                del self._streams[delta.request_id]
+            stream.deliver((place, delta))
+
+    def _fail_all(self, error: DerailleurError) -> None:
+        for stream in {stream for stream, _ in self._streams.values()}:
+            self.cancel(self._engine, stream)
+            stream.deliver(error)

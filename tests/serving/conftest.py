@@ -1,0 +1,117 @@
+"""A served random supernet: the application in-process, and a real server on a loopback port."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from derailleur import serving
+from derailleur.engine import Engine, EngineConfig
+from derailleur.model import (
+    Decoder,
+    DecoderConfig,
+    GdnConfig,
+    KdaConfig,
+    MixersConfig,
+    SlidingWindowConfig,
+    save_model,
+)
+from derailleur.placement import Placement
+from derailleur.placement.presets import Preset, Presets, load_presets
+from derailleur.tokens import Tokenizer
+
+PRESETS = {"full": "FFFF", "balanced": "FSKG", "fast": "GGGG"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder: four layers with all mixers, a byte-level tokenizer, three presets."""
+    folder = tmp_path_factory.mktemp("run") / "model"
+    folder.mkdir()
+    source = Path(json.__file__).read_text(encoding="utf-8")
+    tokenizer = Tokenizer.train([source], vocab_size=400)
+    tokenizer.save(folder)
+    config = DecoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=64,
+        num_layers=4,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=16,
+        intermediate_size=96,
+        max_positions=512,
+        mixers=MixersConfig(S=SlidingWindowConfig(window_tokens=12), K=KdaConfig(), G=GdnConfig()),
+    )
+    torch.manual_seed(0)
+    decoder = Decoder(config)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            if parameter.dim() == 2:
+                parameter.normal_(std=0.15)
+    save_model(decoder, folder)
+    details = [Preset(name=name, placement=Placement(letters)) for name, letters in PRESETS.items()]
+    Presets(details).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture
+def engine(folder: Path, tokenizer: Tokenizer) -> Engine:
+    return Engine(folder, tokenizer, EngineConfig())
+
+
+@pytest.fixture
+def model(folder: Path, engine: Engine, tokenizer: Tokenizer) -> serving.ServedModel:
+    return serving.ServedModel(
+        "tiny", tokenizer, load_presets(folder), engine.max_context, draft=Placement("GGGG")
+    )
+
+
+@pytest.fixture
+def client(engine: Engine, model: serving.ServedModel) -> Iterator[TestClient]:
+    with TestClient(serving.create_app(model, serving.EngineWorker(engine))) as client:
+        yield client
+
+
+@pytest.fixture
+def ask(client: TestClient) -> Callable[..., dict]:
+    """One completion, greedy and without a draft unless told otherwise."""
+
+    def asked(**body: object) -> dict:
+        answer = client.post("/v1/completions", json={"temperature": 0, "draft": "none", **body})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return asked
+
+
+@pytest.fixture
+def address(engine: Engine, model: serving.ServedModel) -> Iterator[str]:
+    """The address of a real server in a thread."""
+    ready = threading.Event()
+    listener = serving.listen("127.0.0.1", 0)
+    app = serving.create_app(model, serving.EngineWorker(engine))
+    server = serving.Server(app, ready=ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    assert ready.wait(20)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    listener.close()

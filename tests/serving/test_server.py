@@ -1,0 +1,191 @@
+"""A real server on a loopback port: OpenAI's client, streams in flight together, clients that leave."""
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from derailleur import serving
+from derailleur.cli import main
+from derailleur.engine import Engine
+from derailleur.errors import DerailleurError
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def openai_client(address: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def test_openais_client(openai_client: openai.OpenAI) -> None:
+    assert "tiny@balanced" in [model.id for model in openai_client.models.list()]
+    settings = {"model": "tiny@balanced", "prompt": "def f(", "max_tokens": 10, "temperature": 0}
+    whole = openai_client.completions.create(**settings, logprobs=2)
+    assert whole.usage.completion_tokens == len(whole.choices[0].logprobs.tokens)
+    pieces = openai_client.completions.create(**settings, stream=True)
+    assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text
+    drafted = openai_client.completions.create(**settings, extra_body={"draft": "fast"})
+    assert drafted.choices[0].text == whole.choices[0].text
+    with pytest.raises(openai.NotFoundError, match="does not exist"):
+        openai_client.completions.create(model="other", prompt="x")
+    with pytest.raises(openai.BadRequestError, match="did you mean 'fast'"):
+        openai_client.completions.create(model="tiny@fat", prompt="x")
+
+
+def test_streams_of_two_presets_are_in_flight_together(address: str) -> None:
+    """Their pieces interleave, and each text is what it is alone."""
+    arrived: list[str] = []
+
+    async def read(client: httpx.AsyncClient, preset: str) -> str:
+        body = {"prompt": "x", "preset": preset, "max_tokens": 60, "temperature": 0, "draft": "none"}
+        text = ""
+        async with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data: {"):
+                    text += httpx.Response(200, text=line[6:]).json()["choices"][0]["text"]
+                    arrived.append(preset)
+        return text
+
+    async def both() -> tuple[list[str], list[str]]:
+        async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+            alone = [await read(client, preset) for preset in ("full", "fast")]
+            arrived.clear()
+            return alone, await asyncio.gather(read(client, "full"), read(client, "fast"))
+
+    alone, together = asyncio.run(both())
+    assert alone == together
+    changes = sum(a != b for a, b in itertools.pairwise(arrived))
+    assert changes > 10
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_client_that_leaves_frees_its_memory(address: str, engine: Engine, streamed: bool) -> None:
+    body = {"prompt": "x", "max_tokens": 500, "n": 4, "temperature": 1, "stream": streamed}
+    with httpx.Client(base_url=address, timeout=0.5 if not streamed else 30) as client:
+        if streamed:
+            with client.stream("POST", "/v1/completions", json=body) as answer:
+                next(answer.iter_lines())
+                assert engine.load.running == 4
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/v1/completions", json={**body, "n": 32})
+        wait_until(lambda: not engine.busy)
+    assert sum(engine.load.used_bytes.values()) == 0
+
+
+def test_a_failing_engine_tells_its_clients_and_goes_on(
+    address: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    step = engine.step
+    calls = iter(range(100))
+
+    def failing():  # type: ignore[no-untyped-def]
+        if next(calls) == 3:
+            raise RuntimeError("planted")
+        return step()
+
+    monkeypatch.setattr(engine, "step", failing)
+    body = {"prompt": "x", "max_tokens": 20, "temperature": 0}
+    with httpx.Client(base_url=address, timeout=30) as client:
+        failed = client.post("/v1/completions", json=body)
+        assert failed.status_code == 503
+        assert failed.json()["error"]["type"] == "server_error"
+        assert "planted" in caplog.text
+        assert client.post("/v1/completions", json=body).status_code == 200
+    assert sum(engine.load.used_bytes.values()) == 0
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The real command, ready to answer."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    call = [sys.executable, "-c", "from derailleur.cli import main; raise SystemExit(main())"]
+    with subprocess.Popen(
+        [*call, "serve", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_serves_and_ends_cleanly_in_mid_stream(
+    folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "keys").write_text("secret\n\n")
+    options = ["--port", "0", "--threads", "1", "--draft", "fast", "--preset", "balanced"]
+    with command(str(folder), *options, "--api-key-file", str(tmp_path / "keys")) as process:
+        assert process.stdout is not None and process.stderr is not None
+        first, page, example = (process.stdout.readline() for _ in range(3))
+        name = folder.parent.name
+        assert first == f"serving {name}, {name}@full, {name}@balanced, {name}@fast\n"
+        assert "curl" in example and "Authorization" in example
+        address = page.split()[-1]
+        headers = {"Authorization": "Bearer secret"}
+        with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
+            assert client.get("/v1/presets").json()["default"] == "balanced"
+            body = {"prompt": "x", "max_tokens": 60, "stream": True}
+            with client.stream("POST", "/v1/completions", json=body) as answer:
+                lines = answer.iter_lines()
+                next(lines)
+                process.send_signal(number)
+                assert list(lines)[-2:] == ["data: [DONE]", ""]
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["serve", str(folder), "--port", str(port)]) == 1
+        with pytest.raises(DerailleurError, match="address already in use"):
+            serving.listen("127.0.0.1", port)
+    assert capsys.readouterr().err == (
+        f"derailleur: cannot listen on 127.0.0.1:{port}: address already in use\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere"], "nowhere: no config.json"),
+        (["MODEL", "--preset", "slow"], "default preset 'slow' is not among full, balanced, fast"),
+        (["MODEL", "--draft", "fst"], "unknown preset 'fst'; did you mean 'fast'?"),
+        (["MODEL", "--api-key-file", "nowhere"], "nowhere: cannot be read"),
+        (["MODEL", "--max_row", "3"], "unknown key 'max_row'; did you mean 'max_rows'?"),
+        (["MODEL", "--port", "http"], "argument --port: invalid int value: 'http'"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_code_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    arguments = [str(folder) if option == "MODEL" else option for option in options]
+    assert main(["serve", *arguments, *([] if "--port" in arguments else ["--port", "0"])]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
