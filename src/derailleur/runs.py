@@ -112,6 +112,8 @@ def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
         elif (out / MANIFEST).is_file():
             log.info("%s: done before", stage.name)
             return read_manifest(out)
+    for left_over in out.rglob(".*.tmp-*"):  # half-written files of a killed call
+        left_over.unlink()
     write_json(started, {"stage": stage.name, "fingerprint": current})
     return None
 

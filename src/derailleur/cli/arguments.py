@@ -18,6 +18,10 @@ from derailleur.io import Progress as ProgressCallback
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
+    def option_strings(self) -> set[str]:
+        """Every option that this parser knows."""
+        return set(self._option_string_actions)
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog.removeprefix('derailleur ')}: {message}; see {self.prog} --help")
 
@@ -41,9 +45,9 @@ def print_result(value: Any, *, as_json: bool, text: str) -> None:
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[ProgressCallback]:
+def progress_bars(console: Console | None = None) -> Iterator[ProgressCallback]:
     """Progress bars on standard error: one line a label, with a note such as tokens/s."""
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     bars = Progress(
         TextColumn("{task.description:<24}"),
         BarColumn(bar_width=24),
@@ -71,5 +75,20 @@ def progress_bars() -> Iterator[ProgressCallback]:
 
 
 def split_overrides(made: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Parse what the parser knows; the rest are `--key value` overrides of the configuration."""
-    return made.parse_known_args(list(arguments))
+    """Parse what the parser knows; other `--key value` pairs are overrides of the configuration.
+
+    The overrides are taken out first: argparse would read their values as positional arguments.
+    """
+    known = made.option_strings()
+    ours: list[str] = []
+    overrides: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument.startswith("--") and argument != "--" and argument.partition("=")[0] not in known:
+            overrides.append(argument)
+            if "=" not in argument and rest:
+                overrides.append(rest.pop(0))
+        else:
+            ours.append(argument)
+    return made.parse_args(ours), overrides

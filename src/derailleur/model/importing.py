@@ -14,12 +14,15 @@ from torch import Tensor
 
 from derailleur.config import validate
 from derailleur.errors import CheckpointError
-from derailleur.io import read_json
-from derailleur.model.checkpoint import WEIGHTS, check_weights, read_weights, save_model
+from derailleur.io import read_json, write_json
+from derailleur.model.checkpoint import WEIGHTS, check_weights, generation_settings, read_weights, save_model
 from derailleur.model.config import DecoderConfig
 from derailleur.model.decoder import Decoder
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+_SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+"""Where generation_config.json is silent, config.json's values count."""
+
 _INDEX = "model.safetensors.index.json"
 
 _RENAMES = (
@@ -65,6 +68,9 @@ def import_checkpoint(source: Path, out: Path) -> dict[str, Any]:
     if config.tie_embeddings:
         decoder.head.weight = decoder.embed.weight
     save_model(decoder, out, tokenizer_from=source)
+    settings = generation_settings(out)
+    special = {name: description[name] for name in _SPECIAL_IDS if description.get(name) is not None}
+    write_json(out / "generation_config.json", special | settings)
     parameters = sum(p.numel() for p in decoder.parameters())
     return {
         "family": description["model_type"],

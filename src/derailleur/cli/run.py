@@ -1,0 +1,58 @@
+"""`derailleur run`: a whole recipe, stage by stage, resuming where an earlier run stopped."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from derailleur.cli.arguments import parser, progress_bars, split_overrides
+from derailleur.config import load_config
+from derailleur.errors import UserError
+from derailleur.recipe import Recipe, stages
+from derailleur.runs import execute
+
+EXAMPLE = "derailleur run recipes/quickstart.yaml --out runs/quickstart --pretrain.phase.steps 2000"
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    """Run the stages of a recipe into a run folder."""
+    made = parser(command, "A whole recipe: curate to report. The same command resumes.", EXAMPLE, Recipe)
+    made.add_argument(
+        "recipe", type=Path, metavar="RECIPE", help="a YAML file such as recipes/quickstart.yaml"
+    )
+    made.add_argument("--out", type=Path, help="the run folder; runs/NAME-OF-THE-RECIPE if absent")
+    made.add_argument("--until", metavar="STAGE", help="stop after this stage")
+    options, overrides = split_overrides(made, arguments)
+    recipe = load_config(Recipe, options.recipe, overrides)
+    out = options.out or Path("runs") / options.recipe.stem
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    console = Console(stderr=True)
+    with _alone(out), progress_bars(console) as progress:
+        planned = stages(recipe, out, progress=progress)
+        names = [stage.name for stage in planned]
+        if options.until and options.until not in names:
+            raise UserError(f"--until: unknown stage '{options.until}'; this recipe has {', '.join(names)}")
+        for stage in planned:
+            manifest = execute(stage, out / stage.name)
+            console.print(f"[bold]{stage.name:<10}[/] {manifest['seconds']:8.1f} s   {out / stage.name}")
+            if stage.name == options.until:
+                return 0
+    console.print(f"\nreport  {out / 'report' / 'report.html'}")
+    console.print(f"serve   derailleur serve {out / 'model'}", highlight=False)
+    return 0
+
+
+@contextlib.contextmanager
+def _alone(run_folder: Path) -> Iterator[None]:
+    """Hold the run folder, so that two runs never write into it at once."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    with (run_folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{run_folder}: another run is writing here") from None
+        yield
