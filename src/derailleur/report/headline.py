@@ -26,9 +26,9 @@ def _sentence(run: RunFolder) -> Content:
     if reach is None:
         done = [stage for stage in STAGES if run.manifest(stage)]
         return f"A run on its way: {units.plural(len(done), 'stage')} done"
-    return join(
-        "One checkpoint, ", element("em", f"{len(reach['ratios'])} speeds, 1× to {reach['ratio']:.1f}×")
-    )
+    ratios = reach["ratios"].values()
+    reach_text = f"{len(ratios)} speeds, {min(ratios):.1f}× to {max(ratios):.1f}×"
+    return join("One checkpoint, ", element("em", reach_text))
 
 
 def _speed_reach(run: RunFolder) -> dict[str, Any] | None:

@@ -79,7 +79,7 @@ def _frontier(
         "presets": [vars(p) for p in presets],
     }
     figure = plot_frontier(frontier, measured, presets)
-    return Plot("frontier", "Quality against speed", caption, figure, data, shape="wide")
+    return Plot("frontier", "Quality against speed", caption, figure, data, wide=True)
 
 
 def _preset_map(presets: list[Preset]) -> Plot:
@@ -96,7 +96,7 @@ def _frontier_map(frontier: list[dict[str, Any]]) -> list[Plot]:
     spread = np.linspace(0, len(frontier) - 1, min(len(frontier), _MAX_MAP_ROWS)).round().astype(int)
     rows = [frontier[index] | {"label": ""} for index in spread]
     caption = f"{len(rows)} of {units.plural(len(frontier), 'placement')}, the slowest on top."
-    return [Plot("frontier-map", "The frontier, layer by layer", caption, plot_map(rows), rows, shape="tall")]
+    return [Plot("frontier-map", "The frontier, layer by layer", caption, plot_map(rows), rows)]
 
 
 def _models(run: RunFolder) -> list[Plot | Html]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -20,7 +20,7 @@ class Plot:
         title: what is plotted, with units.
         caption: how to read it, and what to see.
         data: the plotted numbers, as JSON.
-        shape: how many columns or rows of the page's grid it takes.
+        wide: takes the whole width of the page.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Plot:
     caption: Content
     figure: Figure
     data: Any
-    shape: Literal["", "wide", "tall"] = ""
+    wide: bool = False
 
     @cached_property
     def svg(self) -> str:
@@ -39,7 +39,7 @@ class Plot:
         """The figure as a card of the page."""
         picture = element("div", inline_svg(self.svg, self.name, self.title), class_="plot")
         caption = element("figcaption", element("strong", self.title), " ", self.caption)
-        return element("figure", caption, picture, class_=f"card {self.shape}")
+        return element("figure", caption, picture, class_="wide card" if self.wide else "card")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Section:
             "section",
             element("h2", self.title),
             element("p", self.lead, class_="lead"),
-            element("div", blocks, class_="grid") if blocks else None,
+            element("div", blocks, class_="cards") if blocks else None,
             id=self.name,
         )
 
@@ -94,7 +94,7 @@ def table(
         "figure",
         element("figcaption", element("strong", title), " ", note),
         element("div", grid, class_="scroll"),
-        class_="card wide",
+        class_="wide card",
     )
 
 

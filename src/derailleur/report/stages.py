@@ -32,7 +32,7 @@ def section(run: RunFolder) -> Section:
     header = ["stage", "time", "share", "peak memory", "fingerprint"]
     note = "Peak memory is the process's so far, so that it never falls from stage to stage."
     configurations = [_configuration(stage, manifest["config"]) for stage, manifest in done.items()]
-    folded = element("div", element("h3", "Configuration"), configurations, class_="card wide")
+    folded = element("div", element("h3", "Configuration"), configurations, class_="wide card")
     return Section("stages", "Stages", lead, [table("Time and memory", header, rows, note), folded])
 
 

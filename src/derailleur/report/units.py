@@ -22,17 +22,12 @@ def data_size(num_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """0.4 s, 42 s, 3 min 20 s, 17 min, 2 h 5 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 3600:
-        return f"{round(whole / 60)} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """0.4 s, 42 s, 4.9 min, 17 min, 2.1 h."""
+    value, unit = next(
+        ((seconds / factor, unit) for unit, factor in (("h", 3600), ("min", 60)) if seconds >= factor),
+        (seconds, "s"),
+    )
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
 def percent(share: float | None) -> str:
