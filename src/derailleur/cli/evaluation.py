@@ -94,7 +94,7 @@ def _quality_table(results: dict[str, Any], task: str) -> Table:
         headings = ["exact match", "95 % interval", "retention"]
     else:
         held = results["heldout"]
-        table = Table(title=f"{held['documents']:,} held-out files, {held['bytes']:,} bytes")
+        table = Table(title=f"Held-out files: {held['documents']:,}, {held['bytes']:,} bytes")
         headings = ["bits per byte", "retention", "next-token accuracy", "retention"]
     table.add_column("preset")
     table.add_column("placement", overflow="fold")
