@@ -259,6 +259,13 @@ def test_what_cannot_work_is_refused_at_once(engine: Engine) -> None:
     assert not engine.busy
 
 
+def test_one_refused_prompt_leaves_none_behind(engine: Engine) -> None:
+    with pytest.raises(CapacityError):
+        engine.generate([[1, 2], [1] * 600], placement=FULL, max_tokens=4)
+    assert not engine.busy
+    assert len(engine.generate([[1, 2]], placement=FULL, max_tokens=4)) == 1
+
+
 def test_a_mixer_that_the_model_lacks_is_refused(
     make_engine: Callable[..., Engine], supernet: Decoder
 ) -> None:
@@ -285,6 +292,6 @@ def test_decode_speed_decodes_and_leaves_nothing(
     assert seen[-6:] == [[600 + i] * 3 for i in range(6)]
     assert speed.tokens_per_second == pytest.approx(3 / speed.seconds_per_step)
     assert (speed.batch, speed.context_tokens) == (3, 600)
-    assert sum(engine.load.used_bytes.values()) == 0
+    assert engine.memory.allocated_bytes == 0
     with pytest.raises(CapacityError, match="do not fit"):
         make_engine(state_memory_bytes=1000).decode_speed(FULL, 3, 600)

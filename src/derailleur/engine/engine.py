@@ -190,13 +190,20 @@ class Engine:
             stop=stop,
             stop_tokens=stop_tokens,
         )
-        answers = {self.submit(replace(asked, prompt=prompt)): Generation() for prompt in prompts}
+        answers: dict[int, Generation] = {}
         num_finished = 0
-        while self.busy:
-            for delta in self.step():
-                answers[delta.request_id].add(delta)
-                num_finished += delta.finish_reason is not None
-            progress("generate", num_finished, len(prompts))
+        try:
+            for prompt in prompts:
+                answers[self.submit(replace(asked, prompt=prompt))] = Generation()
+            while self.busy:
+                for delta in self.step():
+                    answers[delta.request_id].add(delta)
+                    num_finished += delta.finish_reason is not None
+                progress("generate", num_finished, len(prompts))
+        finally:
+            # One prompt was refused, or the caller was interrupted: the others must not stay behind.
+            for request_id in answers:
+                self.cancel(request_id)
         return list(answers.values())
 
     def decode_speed(

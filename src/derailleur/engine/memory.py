@@ -145,7 +145,7 @@ class StateMemory:
         """Grant all claims, or none: None means that other requests must finish first."""
         needed = self._needed(claims)
         if not self._make_room(needed):
-            self._pools = {kind: pool for kind, pool in self._pools.items() if pool.used_bytes}
+            self.drop_idle_pools()
             if not self._make_room(needed):
                 return None
         return [self._grant(claim) for claim in claims]
@@ -154,6 +154,10 @@ class StateMemory:
         """Take a state's slots back."""
         for pool, slot in state.held():
             heapq.heappush(pool.free, slot)
+
+    def drop_idle_pools(self) -> None:
+        """Return the memory of pools of which no slot is held."""
+        self._pools = {kind: pool for kind, pool in self._pools.items() if pool.used_bytes}
 
     def _grant(self, claim: Claim) -> State:
         kinds = self._kinds(claim)

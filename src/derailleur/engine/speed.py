@@ -59,6 +59,7 @@ def decode_speed(
         begin = time.perf_counter()
         engine.step()
         seconds.append(time.perf_counter() - begin)
+    engine.memory.drop_idle_pools()
     median = statistics.median(seconds[warmup:])
     return DecodeSpeed(placement, batch, context_tokens, median, batch / median)
 
