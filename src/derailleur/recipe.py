@@ -57,13 +57,15 @@ class Recipe(Config):
 
 def stages(recipe: Recipe, run: Path, *, progress: Progress = silent) -> list[Stage]:
     """The stages of a recipe in their order; each writes into `run / stage.name`."""
-    sources = corpus.resolve_sources([Path(source) for source in recipe.sources], out=run)
+    folders = corpus.resolve_sources([Path(source) for source in recipe.sources], out=run)
+    sources = {f"source-{number}": folder for number, folder in enumerate(sorted(folders))}
     curated = Stage(
         "curate",
         corpus.VERSION,
         recipe.curate,
-        {f"source {i}": source for i, source in enumerate(sources)},
-        lambda out: corpus.curate(recipe.curate, sources, out, progress=progress),
+        sources,
+        lambda out: corpus.curate(recipe.curate, folders, out, progress=progress),
+        {role: corpus.fingerprint(recipe.curate, folder) for role, folder in sources.items()},
     )
     teacher, tokenized = _teacher_and_tokens(recipe, run, progress)
     first = [teacher, tokenized] if recipe.teacher else [tokenized, teacher]

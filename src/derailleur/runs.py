@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Stage:
         version: raised when the stage's output changes for the same configuration.
         config: the resolved configuration, written into the manifest.
         inputs: folders of earlier stages (or any folder or file) by role.
+        fingerprints: by role, for inputs of which the stage reads but a part; else every file counts.
         work: called with the output folder; returns the results for the manifest. Must resume from
             whatever an earlier, killed call left in the folder.
     """
@@ -46,6 +47,7 @@ class Stage:
     config: Config
     inputs: Mapping[str, Path]
     work: Callable[[Path], Mapping[str, Any]]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 def fingerprint(stage: Stage) -> str:
@@ -54,15 +56,16 @@ def fingerprint(stage: Stage) -> str:
         "stage": stage.name,
         "version": stage.version,
         "config": stage.config.model_dump(mode="json"),
-        "inputs": {role: input_fingerprint(path) for role, path in sorted(stage.inputs.items())},
+        "inputs": {
+            role: stage.fingerprints.get(role) or input_fingerprint(path)
+            for role, path in sorted(stage.inputs.items())
+        },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def input_fingerprint(path: Path) -> str:
     """A manifest's own fingerprint, or a digest of names, sizes and times of foreign files.
-
-    `__pycache__` is left out: importing a module would change the fingerprint of its folder.
 
     Raises:
         DataError: if `path` does not exist.
@@ -72,8 +75,7 @@ def input_fingerprint(path: Path) -> str:
         return str(read_json(manifest)["fingerprint"])
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    files = [file for file in found if "__pycache__" not in file.parts]
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     digest = hashlib.sha256()
     for file in files:
         status = file.stat()

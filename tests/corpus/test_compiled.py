@@ -5,7 +5,7 @@ from typing import Any
 import numba
 import pytest
 
-from derailleur.corpus.compiled import compiled
+from derailleur.compiled import compiled
 
 
 def double(value: int) -> int:

@@ -12,7 +12,7 @@ from rich.table import Table
 from derailleur.cli.arguments import Parser, parser, print_result, progress_bars, split_overrides
 from derailleur.config import load_config
 from derailleur.corpus import VERSION as CURATE_VERSION
-from derailleur.corpus import CurateConfig, curate, resolve_sources
+from derailleur.corpus import CurateConfig, curate, fingerprint, resolve_sources
 from derailleur.corpus.dedup import VERSION as DEDUP_VERSION
 from derailleur.corpus.dedup import dedup
 from derailleur.corpus.near_dedup import NearDedupConfig
@@ -43,14 +43,16 @@ def _curate(arguments: list[str]) -> int:
     options, overrides = split_overrides(made, arguments)
     config = load_config(CurateConfig, options.config, overrides)
     folders = resolve_sources(options.sources, out=options.out)
+    sources = {f"source-{number}": folder for number, folder in enumerate(sorted(folders))}
     with progress_bars() as progress:
         manifest = execute(
             Stage(
                 name="curate",
                 version=CURATE_VERSION,
                 config=config,
-                inputs={f"source-{number}": folder for number, folder in enumerate(sorted(folders))},
+                inputs=sources,
                 work=lambda out: curate(config, folders, out, progress=progress, num_threads=options.threads),
+                fingerprints={role: fingerprint(config, folder) for role, folder in sources.items()},
             ),
             options.out,
         )

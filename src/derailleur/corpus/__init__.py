@@ -2,7 +2,7 @@
 
 from derailleur.corpus.curate import VERSION, CurateConfig, curate
 from derailleur.corpus.documents import Document, read_documents
-from derailleur.corpus.sources import PYTHON_STDLIB, resolve_sources
+from derailleur.corpus.sources import PYTHON_STDLIB, fingerprint, resolve_sources
 
 __all__ = [
     "PYTHON_STDLIB",
@@ -10,6 +10,7 @@ __all__ = [
     "CurateConfig",
     "Document",
     "curate",
+    "fingerprint",
     "read_documents",
     "resolve_sources",
 ]

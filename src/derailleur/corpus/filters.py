@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from derailleur.compiled import compiled
 from derailleur.config import Config
-from derailleur.corpus.compiled import compiled
 from derailleur.corpus.ledger import Verdict
 
 _NEWLINE, _RETURN = ord("\n"), ord("\r")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from derailleur.corpus.compiled import compiled
+from derailleur.compiled import compiled
 from derailleur.corpus.parallel import ordered_map
 from derailleur.corpus.spool import Ragged, Spool
 from derailleur.io import Progress

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from derailleur.compiled import compiled
 from derailleur.config import Config
-from derailleur.corpus.compiled import compiled
 from derailleur.corpus.minhash import Hashing, Sketches, sketch
 from derailleur.corpus.spool import Ragged
 from derailleur.io import Progress, silent

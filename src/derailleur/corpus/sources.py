@@ -115,6 +115,16 @@ def find_files(config: SourceConfig, folders: Sequence[Path]) -> list[SourceFile
     return sorted(files, key=lambda file: (file.split != HELDOUT, file.repository, file.path))
 
 
+def fingerprint(config: SourceConfig, folder: Path) -> str:
+    """SHA-256 over names, sizes and times of the files that `find_files` would give for one folder."""
+    digest = hashlib.sha256()
+    for file in find_files(config, [folder]):
+        if file.verdict is None:
+            modified = Path(file.location).stat().st_mtime_ns
+            digest.update(f"{file.location}\0{file.num_bytes}\0{modified}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def is_heldout(path: str, *, fraction: float, salt: str) -> bool:
     """Whether a path within its repository belongs to the held-out share; depends on nothing else."""
     digest = hashlib.sha256(f"{salt}\0{path}".encode()).digest()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from derailleur.corpus.compiled import compiled
+from derailleur.compiled import compiled
 from derailleur.corpus.pii.spans import Detector, Shape
 
 _MAX_DETECTORS = 64  # one bit each
