@@ -8,7 +8,7 @@ import torch
 from derailleur.engine.memory import Claim, State
 from derailleur.engine.plan import Piece
 from derailleur.engine.request import FinishReason, Request
-from derailleur.engine.speculative import Draft
+from derailleur.engine.speculative import MAX_CATCH_UP_TOKENS, Draft, DraftTask
 from derailleur.engine.text import StopText
 
 
@@ -57,6 +57,14 @@ class ActiveRequest:
             if self.text.stopped:
                 self.finish_reason = "stop"
         return shown
+
+    def draft_task(self) -> DraftTask | None:
+        """What to draft now; None without a draft, or with one that is behind, or when one token is left."""
+        if self.draft is None or len(self.tokens) - self.draft.state.length > MAX_CATCH_UP_TOKENS:
+            return None
+        # The step that verifies adds one token more than it accepts.
+        num_tokens = min(self.draft.num_tokens, self.num_remaining - 1)
+        return DraftTask(self.draft, self.tokens, num_tokens) if num_tokens else None
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,7 @@ from derailleur.engine.request import Delta, Generation, Request
 from derailleur.engine.runner import Runner, StepOutput
 from derailleur.engine.sampling import GREEDY, Sampling, choose
 from derailleur.engine.scheduler import Scheduler
-from derailleur.engine.speculative import (
-    MAX_CATCH_UP_TOKENS,
-    MAX_DRAFT_TOKENS,
-    DraftTask,
-    count_accepted,
-    propose,
-)
+from derailleur.engine.speculative import MAX_DRAFT_TOKENS, count_accepted, propose
 from derailleur.engine.speed import DecodeSpeed, decode_speed
 from derailleur.engine.text import StopText, Tokenizer
 from derailleur.errors import CapacityError, PlacementError, UserError
@@ -150,6 +144,7 @@ class Engine:
             self.scheduler.remove(active)
             self.runner.forget()
 
+    @torch.inference_mode()
     def step(self) -> list[Delta]:
         """Run one step; gives what it added, at most one delta a request."""
         self.scheduler.admit()
@@ -260,7 +255,7 @@ class Engine:
     def _decode(self) -> list[Work]:
         """The next token of every request that has read its prompt, and what was drafted after it."""
         decoding = [active for active in self.scheduler.running if active.num_generated]
-        tasks = {active: task for active in decoding if (task := _draft_task(active)) is not None}
+        tasks = {active: task for active in decoding if (task := active.draft_task()) is not None}
         proposals = dict(zip(tasks, propose(self.runner, list(tasks.values())), strict=True))
         works = []
         for active in decoding:
@@ -305,18 +300,6 @@ class Engine:
             finish_reason=active.finish_reason,
             speculation=ended_draft.statistics if ended_draft else None,
         )
-
-
-def _draft_task(active: ActiveRequest) -> DraftTask | None:
-    """What to draft for a request now; None if it has no draft, or one that is behind or of no use."""
-    draft = active.draft
-    # The step that verifies adds one token more than it accepts.
-    num_tokens = min(draft.num_tokens, active.num_remaining - 1) if draft else 0
-    if draft is None or num_tokens < 1:
-        return None
-    if len(active.tokens) - draft.state.length > MAX_CATCH_UP_TOKENS:
-        return None
-    return DraftTask(draft, active.tokens, num_tokens)
 
 
 def _choose(works: Sequence[Work], output: StepOutput) -> list[list[int]]:

@@ -35,6 +35,7 @@ class DecodeSpeed:
     tokens_per_second: float
 
 
+@torch.inference_mode()
 def decode_speed(
     engine: Engine, placement: Placement, batch: int, context_tokens: int, *, steps: int, warmup: int
 ) -> DecodeSpeed:
