@@ -132,6 +132,7 @@ class Trainer:
         """
         self.state = self.checkpoints.state()
         self.checkpoints.load_model(self.decoder)
+        self.saved_at = time.monotonic()
         with (
             deterministic(self.data.device),
             MetricsLog(self.log_path, last_step=self.state.step) as self.log,
@@ -140,43 +141,45 @@ class Trainer:
             for phase in self.phases:
                 end = begin + phase.config.steps
                 if self.state.step < end:
-                    self._run_phase(phase, begin)
+                    self._run_phase(phase, begin, end)
                 begin = end
             return self.log.last_row
 
-    def _run_phase(self, phase: Phase, begin: int) -> None:
-        config, steps = phase.config, phase.config.steps
+    def _run_phase(self, phase: Phase, begin: int, end: int) -> None:
+        """Take the steps from `begin` (or where the checkpoint stands) up to `end`."""
+        config = phase.config
         optimizers = config.optimizer.build(self.decoder)
         if self.state.step > begin:
             self.checkpoints.load_optimizers(self.decoder, optimizers)
-        saved_at = time.monotonic()
-        for step in range(self.state.step, begin + steps):
+        for step in range(self.state.step, end):
             started = time.monotonic()
-            rate = config.optimizer.learning_rate * config.schedule.factor(step - begin, steps)
+            rate = config.optimizer.learning_rate * config.schedule.factor(step - begin, config.steps)
             set_learning_rate(optimizers, rate)
-            row = self._step(phase, optimizers, step)
-            done, last = step + 1, step + 1 == begin + steps
+            measured = self._step(phase, optimizers, step)
             seconds = time.monotonic() - started
-            self.state = TrainingState(done, self.state.seconds + seconds)
-            tokens_per_step = self.data.tokens_per_batch
+            self.state = TrainingState(step + 1, self.state.seconds + seconds)
             row = {
-                "step": done,
+                "step": self.state.step,
                 "phase": phase.name,
-                "tokens": done * tokens_per_step,
+                "tokens": self.state.step * self.data.tokens_per_batch,
                 "seconds": round(self.state.seconds, 3),
                 "lr": rate,
-                **row,
+                **measured,
             }
-            if last or done % self.config.heldout.every_steps == 0:
+            if self.state.step == end or self.state.step % self.config.heldout.every_steps == 0:
                 row |= self._measure_heldout(phase)
             self.log.append(row)
-            speed = tokens_per_step / seconds / 1000
-            self.progress(phase.name, done - begin, steps, f"loss {row['loss']:.3f}  {speed:.1f}k tok/s")
-            due = time.monotonic() - saved_at >= self.config.checkpoint.every_seconds
-            if due or done % self.config.checkpoint.every_steps == 0:
-                self.log.sync()
-                self.checkpoints.save(self.state, self.decoder, optimizers)
-                saved_at = time.monotonic()
+            speed = self.data.tokens_per_batch / seconds / 1000
+            note = f"loss {row['loss']:.3f}  {speed:.1f}k tok/s"
+            self.progress(phase.name, self.state.step - begin, config.steps, note)
+            self._save_if_due(optimizers)
+
+    def _save_if_due(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        due = time.monotonic() - self.saved_at >= self.config.checkpoint.every_seconds
+        if due or self.state.step % self.config.checkpoint.every_steps == 0:
+            self.log.sync()  # no step of the checkpoint may be missing in the log
+            self.checkpoints.save(self.state, self.decoder, optimizers)
+            self.saved_at = time.monotonic()
 
     def _step(self, phase: Phase, optimizers: Sequence[torch.optim.Optimizer], step: int) -> dict[str, Any]:
         """One update of the weights; returns what was measured."""
