@@ -106,8 +106,9 @@ def address(engine: Engine, model: serving.ServedModel) -> Iterator[str]:
     """The address of a real server in a thread."""
     ready = threading.Event()
     listener = serving.listen("127.0.0.1", 0)
-    app = serving.create_app(model, serving.EngineWorker(engine))
-    server = serving.Server(app, ready=ready.set)
+    worker = serving.EngineWorker(engine)
+    app = serving.create_app(model, worker)
+    server = serving.Server(app, ready=ready.set, end_streams=worker.end_streams)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     assert ready.wait(20)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,6 +111,30 @@ def test_a_failing_engine_tells_its_clients_and_goes_on(
         assert failed.json()["error"]["type"] == "server_error"
         assert "planted" in caplog.text
         assert client.post("/v1/completions", json=body).status_code == 200
+    assert sum(engine.load.used_bytes.values()) == 0
+
+
+def test_a_stop_ends_long_streams_with_an_error(
+    engine: Engine, model: serving.ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("derailleur.serving.server._GRACE_SECONDS", 0.1)
+    ready = threading.Event()
+    worker = serving.EngineWorker(engine)
+    app = serving.create_app(model, worker)
+    server = serving.Server(app, ready=ready.set, end_streams=worker.end_streams)
+    with serving.listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        assert ready.wait(20)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        body = {"prompt": "x", "max_tokens": 500, "n": 16, "stream": True}
+        with httpx.stream("POST", f"{address}/v1/completions", json=body, timeout=30) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            server.should_exit = True
+            assert "the server is shutting down" in list(lines)[-2]
+        thread.join(20)
+    assert not thread.is_alive()
     assert sum(engine.load.used_bytes.values()) == 0
 
 

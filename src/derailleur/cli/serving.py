@@ -38,9 +38,12 @@ def run(command: str, arguments: list[str]) -> int:
             presets = Presets(presets.details, default=options.preset)
         draft = presets.resolve(options.draft) if options.draft else None
         model = serving.ServedModel(_name(folder), tokenizer, presets, engine.max_context, draft)
-        app = serving.create_app(model, serving.EngineWorker(engine), api_keys=keys)
+        worker = serving.EngineWorker(engine)
+        app = serving.create_app(model, worker, api_keys=keys)
         greeting = _greeting(model, listener, with_key=bool(keys))
-        serving.serve(app, listener, ready=lambda: print(greeting, flush=True))
+        serving.serve(
+            app, listener, ready=lambda: print(greeting, flush=True), end_streams=worker.end_streams
+        )
     return 0
 
 

@@ -31,7 +31,7 @@ class Piece:
     num_logits: int = 1
 
     @property
-    def shape(self) -> Hashable:
+    def plan_key(self) -> Hashable:
         """What a plan depends on."""
         return self.state, len(self.tokens), self.trace, self.num_logits
 

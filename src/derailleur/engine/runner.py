@@ -89,7 +89,7 @@ class Runner:
         return StepOutput(logits, plan.spans, pieces, plan, traced)
 
     def _plan(self, pieces: Sequence[Piece]) -> Plan:
-        key = tuple(piece.shape for piece in pieces)
+        key = tuple(piece.plan_key for piece in pieces)
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= _MAX_KEPT_PLANS:
@@ -116,11 +116,10 @@ def _mix(
     for part in plan.parts:
         block, (rows, rotary) = blocks[part.block], placed[part.block]
         mine = x if len(plan.parts) == 1 else x[block.tokens]
-        y, trace = part.mixer.extend(
-            mine.unflatten(0, (-1, block.num_tokens)), part.pool, rows, rotary, trace=block.trace
-        )
+        rowwise = mine.view(-1, block.num_tokens, mine.shape[-1])  # [B, T, d]
+        y, trace = part.mixer.extend(rowwise, part.pool, rows, rotary, trace=block.trace)
         if trace is not None:
             traced.append(_Traced(part, rows, trace))
-        outputs.append(y.flatten(0, 1))
+        outputs.append(y.reshape(mine.shape))
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     return joined if plan.restore is None else joined[plan.restore]

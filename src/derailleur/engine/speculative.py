@@ -34,7 +34,7 @@ class Draft:
     Attributes:
         state: of the draft placement, with a scratch state.
         max_tokens: the longest draft.
-        num_tokens: the length of the next draft; grows while drafts are wholly accepted.
+        num_tokens: the length of the next draft.
     """
 
     state: State
@@ -46,14 +46,18 @@ class Draft:
         self.num_tokens = min(_FIRST_DRAFT_TOKENS, self.max_tokens)
 
     def record(self, num_drafted: int, num_accepted: int) -> None:
-        """Count a verify step and adapt the draft's length to it."""
+        """Count a verify step and adapt the draft's length to it.
+
+        Lengths are doubled and halved, so that the requests of a batch have few different ones: rows
+        that verify equally many tokens are computed together.
+        """
         self.statistics.steps += 1
         self.statistics.drafted += num_drafted
         self.statistics.accepted += num_accepted
         if num_accepted == num_drafted:
-            self.num_tokens = min(self.num_tokens + 1, self.max_tokens)
-        else:
-            self.num_tokens = max(1, (num_accepted + num_drafted) // 2)
+            self.num_tokens = min(2 * self.num_tokens, self.max_tokens)
+        elif num_accepted < num_drafted / 2:
+            self.num_tokens = max(self.num_tokens // 2, 1)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Listening, saying so, and shutting down."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable
@@ -9,7 +10,11 @@ from fastapi import FastAPI
 
 from derailleur.errors import DerailleurError
 
-_SHUTDOWN_SECONDS = 5
+_GRACE_SECONDS = 5
+"""How long open streams may go on after a signal; then they end with an error."""
+
+_LAST_RESORT_SECONDS = 10
+"""When connections are cut whose clients do not read."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -31,27 +36,34 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that says when it answers.
+    """A uvicorn server that says when it answers, and that ends streams itself when it is stopped.
 
     Args:
-        ready: called once.
+        ready: called once requests are answered.
+        end_streams: called some seconds after a stop; must end what is still being answered.
     """
 
-    def __init__(self, app: FastAPI, *, ready: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, *, ready: Callable[[], None], end_streams: Callable[[], None]) -> None:
         super().__init__(
-            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_SECONDS)
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LAST_RESORT_SECONDS)
         )
-        self._ready = ready
+        self._ready, self._end_streams = ready, end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._end_streams)
+        await super().shutdown(sockets)
 
-def serve(app: FastAPI, listener: socket.socket, *, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; open streams then have a few seconds to end."""
+
+def serve(
+    app: FastAPI, listener: socket.socket, *, ready: Callable[[], None], end_streams: Callable[[], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM; open streams then have some seconds to end."""
     # After its own clean shutdown uvicorn raises the signal once more, for whoever handled it before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    Server(app, ready=ready).run(sockets=[listener])
+    Server(app, ready=ready, end_streams=end_streams).run(sockets=[listener])

@@ -17,6 +17,8 @@ from derailleur.errors import DerailleurError
 
 log = logging.getLogger(__name__)
 
+_SHUTTING_DOWN = "the server is shutting down"
+
 Result = TypeVar("Result")
 
 
@@ -83,6 +85,10 @@ class EngineWorker:
         self._commands.put(None)
         self._thread.join()
 
+    def end_streams(self) -> None:
+        """End what is still being answered, with an error to those who wait."""
+        self.post(lambda engine: self._fail_all(DerailleurError(_SHUTTING_DOWN)))
+
     def post(self, command: Callable[[Engine], None]) -> None:
         """Run a command between two steps."""
         self._commands.put(command)
@@ -122,7 +128,7 @@ class EngineWorker:
             while not (self._engine.busy and self._commands.empty()):
                 command = self._commands.get()
                 if command is None:
-                    self._fail_all(DerailleurError("the server is shutting down"))
+                    self._fail_all(DerailleurError(_SHUTTING_DOWN))
                     return
                 command(self._engine)
             self._step()
