@@ -203,7 +203,10 @@ def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[s
         (["MODEL", "--draft", "fst"], "unknown preset 'fst'; did you mean 'fast'?"),
         (["MODEL", "--api-key-file", "nowhere"], "nowhere: cannot be read"),
         (["MODEL", "--max_row", "3"], "unknown key 'max_row'; did you mean 'max_rows'?"),
+        (["MODEL", "--device", "tpu9"], "device: 'tpu9' is not one"),
+        (["MODEL", "--threads", "0"], "--threads: expected at least 1, got 0"),
         (["MODEL", "--port", "http"], "argument --port: invalid int value: 'http'"),
+        (["MODEL", "--port", "70000"], "port 70000: expected 0 to 65535"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_code_2(

@@ -25,11 +25,13 @@ def run(command: str, arguments: list[str]) -> int:
     from derailleur.tokens import Tokenizer
 
     options, overrides = split_overrides(_parser(EngineConfig), arguments)
-    config = load_config(EngineConfig, None, overrides)
+    config = load_config(EngineConfig, options.config, overrides)
     keys = _read_keys(options.api_key_file) if options.api_key_file else []
     folder = model_folder(options.model)
     tokenizer = Tokenizer.load(folder)
-    if options.threads:
+    if options.threads is not None:
+        if options.threads < 1:
+            raise ConfigError(f"--threads: expected at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
     with serving.listen(options.host, options.port) as listener:
         engine = Engine(folder, tokenizer, config)
@@ -64,6 +66,7 @@ def _parser(config: type) -> Parser:
     made.add_argument("--preset", help="used where a request names none (default: that of presets.json)")
     made.add_argument("--draft", help="preset or placement that drafts for greedy requests (default: none)")
     made.add_argument("--api-key-file", type=Path, help="accept only calls with one of its lines as API key")
+    made.add_argument("--config", type=Path, metavar="FILE.yaml", help="the keys below, as YAML")
     made.add_argument("--threads", type=int, help="CPU threads of one step (default: torch's)")
     return made
 

@@ -25,7 +25,7 @@ from derailleur.engine.scheduler import Scheduler
 from derailleur.engine.speculative import MAX_DRAFT_TOKENS, count_accepted, propose
 from derailleur.engine.speed import DecodeSpeed, decode_speed
 from derailleur.engine.text import StopText, Tokenizer
-from derailleur.errors import CapacityError, PlacementError, UserError
+from derailleur.errors import CapacityError, ConfigError, PlacementError, UserError
 from derailleur.io import Progress, silent
 from derailleur.model import Decoder, DecoderLayer, load_model, model_folder
 from derailleur.model.checkpoint import generation_settings
@@ -85,7 +85,8 @@ class Engine:
         if isinstance(model, Path):
             folder = model_folder(model)
             self._eos_ids |= _eos_ids(folder)
-            model = load_model(folder, device=config.device, dtype=getattr(torch, config.dtype))
+            dtype = getattr(torch, config.dtype)
+            model = load_model(folder, device=_available(config.device), dtype=dtype)
         weight = model.embed.weight
         self.decoder = model
         self.max_context = config.max_context or model.config.max_positions
@@ -312,6 +313,16 @@ def _choose(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
     tokens = choose(logits, [a.request.sampling for a in owners], [a.generator for a in owners])
     taken = iter(tokens)
     return [[next(taken) for _ in places] for places in ranges]
+
+
+def _available(device: str) -> torch.device:
+    try:
+        known = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device: '{device}' is not one; expected cpu, cuda or cuda:1") from None
+    if known.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device: '{device}' is not available on this machine; expected cpu")
+    return known
 
 
 def _capacity(num_tokens: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from derailleur.errors import DerailleurError
+from derailleur.errors import DerailleurError, UserError
 
 _GRACE_SECONDS = 5
 """How long open streams may go on after a signal; then they end with an error."""
@@ -21,17 +21,20 @@ def listen(host: str, port: int) -> socket.socket:
     """Bind an address; done before the model is loaded, so that a port in use is known at once.
 
     Raises:
+        UserError: if there can be no such port.
         DerailleurError: if the address cannot be bound.
     """
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"port {port}: expected 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         made.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DerailleurError(f"cannot listen on {host}:{port}: {reason.lower()}") from None
+        reason = (error.strerror or str(error)).lower()
+        raise DerailleurError(f"cannot listen on {host}:{port}: {reason}") from None
     return made
 
 
