@@ -6,6 +6,7 @@ validation, so that an unknown key or a bad value gives the same one-line error 
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -128,6 +129,17 @@ def describe_keys(model: type[BaseModel], prefix: str = "") -> str:
         if nested:
             lines.append(describe_keys(nested[0], f"{prefix}{name}."))
         else:
-            default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+            default = (
+                "required" if field.is_required() else _spelled(field.get_default(call_default_factory=True))
+            )
             lines.append(f"  --{prefix}{name}  {field.description or ''} (default: {default})")
     return "\n".join(lines)
+
+
+def _spelled(value: Any) -> str:
+    """A default as one would write it in YAML or on the command line."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_spelled, value))}]"
+    if isinstance(value, Enum):
+        return str(value.value)
+    return "none" if value is None else str(value)

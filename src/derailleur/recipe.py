@@ -28,10 +28,6 @@ class PublishConfig(Config):
     """The published model folder has no settings of its own."""
 
 
-class ReportConfig(Config):
-    """The report has no settings of its own."""
-
-
 class Recipe(Config):
     """A whole run: where the code comes from, and one configuration per stage."""
 
@@ -69,7 +65,15 @@ def stages(recipe: Recipe, run: Path, *, progress: Progress = silent) -> list[St
     )
     teacher, tokenized = _teacher_and_tokens(recipe, run, progress)
     first = [teacher, tokenized] if recipe.teacher else [tokenized, teacher]
-    return [curated, *first, *_supernet(recipe, run, run / teacher.name, progress)]
+    made = [curated, *first, *_supernet(recipe, run, run / teacher.name, progress)]
+    page = Stage(
+        "report",
+        report.VERSION,
+        Config(),
+        {stage.name: run / stage.name for stage in made},
+        lambda out: report.report(run, out, progress=progress),
+    )
+    return [*made, page]
 
 
 def _teacher_and_tokens(recipe: Recipe, run: Path, progress: Progress) -> tuple[Stage, Stage]:
@@ -105,7 +109,7 @@ def _teacher_and_tokens(recipe: Recipe, run: Path, progress: Progress) -> tuple[
 
 
 def _supernet(recipe: Recipe, run: Path, teacher: Path, progress: Progress) -> list[Stage]:
-    """From the teacher to the report."""
+    """From the teacher to the scores of every preset."""
     shards, model = run / "tokenize", run / "model"
     return [
         Stage(
@@ -142,13 +146,6 @@ def _supernet(recipe: Recipe, run: Path, teacher: Path, progress: Progress) -> l
             recipe.evaluate,
             {"model": model, "corpus": run / "curate"},
             lambda out: evaluation.evaluate(recipe.evaluate, model, run / "curate", out, progress=progress),
-        ),
-        Stage(
-            "report",
-            report.VERSION,
-            ReportConfig(),
-            {"evaluate": run / "evaluate", "place": run / "place"},
-            lambda out: report.report(run, out),
         ),
     ]
 

@@ -8,7 +8,7 @@ from derailleur.engine import Engine
 from derailleur.errors import DataError
 from derailleur.model import Decoder
 from derailleur.placement.cost import Regime
-from derailleur.placement.journal import Journal
+from derailleur.journal import Journal
 from derailleur.placement.measure import (
     HeldoutWindows,
     QualityConfig,

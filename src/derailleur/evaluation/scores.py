@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from derailleur.evaluation.speed import Regime
-from derailleur.placement.journal import Journal
+from derailleur.journal import Journal
 
 BITS_PER_BYTE = "bits_per_byte"
 NEXT_TOKEN_ACCURACY = "next_token_accuracy"  # noqa: S105

@@ -22,7 +22,7 @@ from derailleur.errors import DataError
 from derailleur.io import Progress, silent
 from derailleur.model import Decoder
 from derailleur.placement.cost import Regime, Timing
-from derailleur.placement.journal import Journal
+from derailleur.journal import Journal
 from derailleur.placement.placement import Placement
 from derailleur.tokens import TokenDataset
 

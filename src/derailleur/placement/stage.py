@@ -25,7 +25,7 @@ from derailleur.io import Progress, silent, write_json
 from derailleur.model import Decoder, load_model, model_folder
 from derailleur.placement.cost import CostModel, Regime, fit_cost
 from derailleur.placement.design import propose, quality_design, timing_design
-from derailleur.placement.journal import Journal
+from derailleur.journal import Journal
 from derailleur.placement.measure import (
     HeldoutWindows,
     QualityConfig,

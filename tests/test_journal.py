@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from derailleur.errors import DataError
-from derailleur.placement.journal import Journal
+from derailleur.journal import Journal
 
 
 def test_rows_are_there_again(tmp_path: Path) -> None:
