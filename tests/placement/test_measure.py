@@ -6,9 +6,9 @@ import torch
 
 from derailleur.engine import Engine
 from derailleur.errors import DataError
+from derailleur.journal import Journal
 from derailleur.model import Decoder
 from derailleur.placement.cost import Regime
-from derailleur.journal import Journal
 from derailleur.placement.measure import (
     HeldoutWindows,
     QualityConfig,

@@ -115,7 +115,7 @@ def test_a_call_that_was_killed_after_its_results_does_not_train_again(stages, t
 def test_a_killed_process_resumes_to_the_same_bits(pretrain_config, tokens, tmp_path):
     config = pretrain_config.model_copy(
         update={
-            "steps": 120,
+            "steps": 80,
             "checkpoint": pretrain_config.checkpoint.model_copy(update={"every_steps": 5}),
         }
     )

@@ -20,9 +20,9 @@ from derailleur.config import Config
 from derailleur.engine import Engine
 from derailleur.errors import DataError
 from derailleur.io import Progress, silent
+from derailleur.journal import Journal
 from derailleur.model import Decoder
 from derailleur.placement.cost import Regime, Timing
-from derailleur.journal import Journal
 from derailleur.placement.placement import Placement
 from derailleur.tokens import TokenDataset
 

@@ -22,10 +22,10 @@ from derailleur.config import Config
 from derailleur.engine import Engine, EngineConfig
 from derailleur.errors import CheckpointError
 from derailleur.io import Progress, silent, write_json
+from derailleur.journal import Journal
 from derailleur.model import Decoder, load_model, model_folder
 from derailleur.placement.cost import CostModel, Regime, fit_cost
 from derailleur.placement.design import propose, quality_design, timing_design
-from derailleur.journal import Journal
 from derailleur.placement.measure import (
     HeldoutWindows,
     QualityConfig,
