@@ -44,6 +44,7 @@ class Rows:
         positions: [rows] int64, the position of each row's first new token in its request.
         num_tokens: how many tokens each row appends.
         first_slot, last_slot, min_position, max_position: of the above, known on the host.
+        contiguous: whether the slots are first, first + 1, ..., last in this order: a view serves.
     """
 
     slots: Tensor
@@ -53,6 +54,7 @@ class Rows:
     last_slot: int
     min_position: int
     max_position: int
+    contiguous: bool
 
     @classmethod
     def of(
@@ -67,15 +69,8 @@ class Rows:
             max(slots),
             min(positions),
             max(positions),
+            list(slots) == list(range(slots[0], slots[0] + len(slots))),
         )
-
-    @cached_property
-    def contiguous(self) -> bool:
-        """Whether the slots are first, first + 1, ..., last in this order, so that a view serves."""
-        count = self.slots.shape[0]
-        if self.last_slot - self.first_slot + 1 != count:
-            return False
-        return count == 1 or bool((self.slots.diff() == 1).all())
 
     @cached_property
     def token_positions(self) -> Tensor:
@@ -96,6 +91,24 @@ class Rows:
         if self.num_tokens == 1 and self.min_position == self.max_position:
             return None
         return self.visible
+
+    def ring_mask(self, ring: int, window: int) -> Tensor:
+        """Bool [rows, num_tokens, ring]: which entries of a ring of keys each new token may see.
+
+        Position p stands in entry p % ring. Layers that share a step share the mask.
+        """
+        key = (ring, window)
+        if key not in self._ring_masks:
+            last = (self.positions + self.num_tokens - 1).view(-1, 1)
+            entries = torch.arange(ring, device=self.positions.device)
+            held = last - (last - entries) % ring  # [rows, ring], the newest position an entry can hold
+            age = self.token_positions.unsqueeze(-1) - held.unsqueeze(1)  # [rows, num_tokens, ring]
+            self._ring_masks[key] = (age >= 0) & (age < window) & (held >= 0).unsqueeze(1)
+        return self._ring_masks[key]
+
+    @cached_property
+    def _ring_masks(self) -> dict[tuple[int, int], Tensor]:
+        return {}
 
     @cached_property
     def span(self) -> slice:

@@ -54,17 +54,9 @@ class SlidingWindow(Attention):
             heads = self._prefill(q, k, v, pool, rows)
         else:
             _store(pool, rows.slots, rows.token_positions, k, v)
-            heads = self._decode(q, pool, rows)
+            mask = rows.ring_mask(pool.keys.shape[2], self.window)
+            heads = cached_attention(q, rows.read(pool.keys), rows.read(pool.values), mask)
         return self.output(heads), None
-
-    def _decode(self, q: Tensor, pool: KeyValuePool, rows: Rows) -> Tensor:
-        ring = pool.keys.shape[2]
-        last = (rows.positions + rows.num_tokens - 1).view(-1, 1)
-        entries = torch.arange(ring, device=q.device)
-        held = last - (last - entries) % ring  # [rows, ring], the newest position that each entry can hold
-        age = rows.token_positions.unsqueeze(-1) - held.unsqueeze(1)  # [rows, num_tokens, ring]
-        mask = (age >= 0) & (age < self.window) & (held >= 0).unsqueeze(1)
-        return cached_attention(q, rows.read(pool.keys), rows.read(pool.values), mask)
 
     def _prefill(self, q: Tensor, k: Tensor, v: Tensor, pool: KeyValuePool, rows: Rows) -> Tensor:
         """Long pieces, one row after another: rows may have different pasts."""
