@@ -78,3 +78,20 @@ def test_cached_rows_with_different_pasts(num_tokens: int) -> None:
     expected = dense(q, k, v, band(20, 20))
     for row, n in enumerate(lengths.tolist()):
         torch.testing.assert_close(got[row], expected[row, n - num_tokens : n], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seq", [1, 127, 128, 300])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_causal_blocks_in_bfloat16(seq: int, kv_heads: int) -> None:
+    """The form for CPUs that multiply bfloat16, outputs and gradients, against float32."""
+    exact = [x.bfloat16().float().requires_grad_() for x in random_heads(seq, 4, kv_heads, 3)]
+    rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
+    expected = dense(*exact, band(seq, seq))
+    got = causal_attention(*rounded)
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got.float(), expected, atol=0.03, rtol=0.03)
+    for out in (expected, got):
+        out.float().square().sum().backward()
+    for a, b in zip(exact, rounded, strict=True):
+        assert a.grad is not None and b.grad is not None
+        torch.testing.assert_close(b.grad.float(), a.grad, atol=0.06, rtol=0.06)

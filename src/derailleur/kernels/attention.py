@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_CAUSAL_BLOCK_TOKENS = 128
+
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Every token attends to itself and all before it.
@@ -19,9 +21,33 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Returns:
         [batch, seq, heads, head_dim].
     """
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        return _causal_attention_in_blocks(q, k, v)
     grouped = q.shape[2] != k.shape[2]
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped).transpose(1, 2)
+
+
+def _causal_attention_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The same as plain matrix products, a block of queries at a time against the keys up to its end.
+
+    On a CPU that multiplies bfloat16 this is about twice as fast, forward and backward, as the fused
+    kernel, which does not use that.
+    """
+    _, T, H, D = q.shape
+    kv = k.shape[2]
+    group = H // kv
+    q = (q * D**-0.5).unflatten(2, (kv, group)).transpose(1, 2)  # [B, kv, T, group, D]
+    keys, v = k.permute(0, 2, 3, 1), v.transpose(1, 2)  # [B, kv, D, T], [B, kv, T, D]
+    outputs = []
+    for start in range(0, T, _CAUSAL_BLOCK_TOKENS):
+        end = min(start + _CAUSAL_BLOCK_TOKENS, T)
+        scores = q[:, :, start:end].flatten(2, 3) @ keys[..., :end]  # [B, kv, n * group, end]
+        size = end - start
+        later = torch.ones(size, size, dtype=torch.bool, device=q.device).triu(1)
+        scores[..., start:].masked_fill_(later.repeat_interleave(group, 0), -torch.inf)
+        outputs.append((scores.softmax(-1) @ v[:, :, :end]).unflatten(2, (size, group)))
+    return torch.cat(outputs, 2).transpose(1, 2).flatten(2, 3)
 
 
 def banded_attention(

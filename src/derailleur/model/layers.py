@@ -1,5 +1,7 @@
 """The parts of a decoder layer that all mixers share: norm, rotary table, gated MLP."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,8 +18,31 @@ class RmsNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and torch.is_grad_enabled():
+            normed: Tensor = _RmsNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
+            return normed
         # Same dtype on both sides keeps the fused kernel under autocast.
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+class _RmsNorm(torch.autograd.Function):
+    """The norm with its gradient written out: on a CPU autograd takes it apart into a dozen passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        scale = x.float().square().mean(-1, keepdim=True).add_(eps).rsqrt_().to(x.dtype)
+        normed = x * scale
+        ctx.save_for_backward(normed, scale, weight)
+        return normed * weight.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None]:
+        normed, scale, weight = ctx.saved_tensors
+        gradient = outer[0]
+        weight_gradient = (gradient * normed).flatten(0, -2).sum(0, dtype=weight.dtype)
+        gradient = gradient * weight.to(gradient.dtype)
+        along = torch.linalg.vecdot(gradient, normed).unsqueeze(-1) / normed.shape[-1]
+        return torch.addcmul(gradient, normed, along, value=-1).mul_(scale), weight_gradient, None
 
 
 class RotaryTable(nn.Module):
