@@ -123,6 +123,8 @@ class Trainer:
         self.log_path = out / "metrics.jsonl"
         self.progress = progress
         self.heldout = data.heldout(config.heldout.num_sequences)
+        self.state = self.checkpoints.state()
+        self.saved_at = time.monotonic()
 
     def run(self) -> Mapping[str, Any]:
         """Train from the newest checkpoint to the end; returns the last row of the log.
@@ -130,22 +132,20 @@ class Trainer:
         Raises:
             DerailleurError: if the loss or the gradient is not finite.
         """
-        self.state = self.checkpoints.state()
         self.checkpoints.load_model(self.decoder)
-        self.saved_at = time.monotonic()
         with (
             deterministic(self.data.device),
-            MetricsLog(self.log_path, last_step=self.state.step) as self.log,
+            MetricsLog(self.log_path, last_step=self.state.step) as log,
         ):
             begin = 0
             for phase in self.phases:
                 end = begin + phase.config.steps
                 if self.state.step < end:
-                    self._run_phase(phase, begin, end)
+                    self._run_phase(phase, begin, end, log)
                 begin = end
-            return self.log.last_row
+            return log.last_row
 
-    def _run_phase(self, phase: Phase, begin: int, end: int) -> None:
+    def _run_phase(self, phase: Phase, begin: int, end: int, log: MetricsLog) -> None:
         """Take the steps from `begin` (or where the checkpoint stands) up to `end`."""
         config = phase.config
         optimizers = config.optimizer.build(self.decoder)
@@ -168,16 +168,16 @@ class Trainer:
             }
             if self.state.step == end or self.state.step % self.config.heldout.every_steps == 0:
                 row |= self._measure_heldout(phase)
-            self.log.append(row)
+            log.append(row)
             speed = self.data.tokens_per_batch / seconds / 1000
             note = f"loss {row['loss']:.3f}  {speed:.1f}k tok/s"
             self.progress(phase.name, self.state.step - begin, config.steps, note)
-            self._save_if_due(optimizers)
+            self._save_if_due(optimizers, log)
 
-    def _save_if_due(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    def _save_if_due(self, optimizers: Sequence[torch.optim.Optimizer], log: MetricsLog) -> None:
         due = time.monotonic() - self.saved_at >= self.config.checkpoint.every_seconds
         if due or self.state.step % self.config.checkpoint.every_steps == 0:
-            self.log.sync()  # no step of the checkpoint may be missing in the log
+            log.sync()  # no step of the checkpoint may be missing in the log
             self.checkpoints.save(self.state, self.decoder, optimizers)
             self.saved_at = time.monotonic()
 
