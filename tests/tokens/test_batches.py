@@ -12,7 +12,6 @@ from derailleur.tokens import (
     TokenDataset,
     TokenizeConfig,
     Tokenizer,
-    sequential,
     tokenize,
 )
 from derailleur.tokens.batches import apply_fim
@@ -148,18 +147,3 @@ def test_a_dataset_shorter_than_a_window(dataset: TokenDataset, tokenizer: Token
     Batches(dataset, data_config(sequence_length=dataset.num_tokens - 1), tokenizer)
     with pytest.raises(DataError, match="less than one window"):
         Batches(dataset, data_config(sequence_length=dataset.num_tokens), tokenizer)
-
-
-@pytest.mark.parametrize(("sequence_length", "batch_size"), [(64, 4), (1000, 3), (10**6, 2), (1, 1000)])
-def test_in_order_every_token_is_a_target_once(
-    packed: Path, tokenizer: Tokenizer, sequence_length: int, batch_size: int
-) -> None:
-    dataset = TokenDataset(packed, "heldout")
-    stream = dataset.window(0, dataset.num_tokens).tolist()
-    batches = list(sequential(dataset, tokenizer, sequence_length=sequence_length, batch_size=batch_size))
-    targets = [t for batch in batches for t in batch.tokens[:, 1:][batch.loss_mask].tolist()]
-    inputs = [t for batch in batches for t in batch.tokens[:, :-1][batch.loss_mask].tolist()]
-    assert targets == stream
-    assert inputs == [tokenizer.eos_id, *stream[:-1]]
-    assert all(len(batch.tokens) == batch_size for batch in batches[:-1])
-    assert all(batch.tokens.shape[1] == sequence_length + 1 for batch in batches)

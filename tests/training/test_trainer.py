@@ -11,7 +11,7 @@ from derailleur.io import silent
 from derailleur.model import Decoder
 from derailleur.tokens import DataConfig, TokenDataset
 from derailleur.training import pretrain
-from derailleur.training.data import Batch, TrainingData
+from derailleur.training.data import Batch, ContextWarmup, TrainingData
 from derailleur.training.precision import Precision, autocast, choose_device, deterministic
 from derailleur.training.pretrain import NextTokenLoss
 from derailleur.training.trainer import Phase, Trainer
@@ -49,6 +49,18 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
     parts = first_step_gradients(config, data, tmp_path / "parts", new_decoder(config, data))
     for name, gradient in whole.items():
         torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_context_warmup_has_as_many_tokens_in_shorter_sequences(tokens, pretrain_config):
+    warmup = ContextWarmup(steps=2, sequence_length=12)
+    data = TrainingData(tokens, pretrain_config.data, CPU, warmup=warmup)
+    plain = TrainingData(tokens, pretrain_config.data, CPU)
+    shapes = [tuple(data.batch(step).tokens.shape) for step in range(4)]
+    assert shapes == [(16, 12), (16, 12), (4, 48), (4, 48)]
+    assert torch.equal(data.batch(2).tokens, plain.batch(2).tokens)
+    assert torch.equal(data.heldout(2).tokens, plain.heldout(2).tokens)
+    with pytest.raises(ConfigError, match=r"context_warmup\.sequence_length: 48 is not a multiple of 13"):
+        TrainingData(tokens, pretrain_config.data, CPU, warmup=ContextWarmup(steps=2, sequence_length=13))
 
 
 def test_shares_of_micro_batches_count_what_the_mask_keeps():

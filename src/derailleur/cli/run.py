@@ -14,7 +14,7 @@ from derailleur.errors import UserError
 from derailleur.recipe import Recipe, stages
 from derailleur.runs import execute
 
-EXAMPLE = "derailleur run recipes/quickstart.yaml --out runs/quickstart --pretrain.phase.steps 2000"
+EXAMPLE = "derailleur run recipes/quickstart.yaml --out runs/quickstart --pretrain.steps 2000"
 
 
 def run(command: str, arguments: Sequence[str]) -> int:

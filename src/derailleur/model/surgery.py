@@ -22,6 +22,10 @@ _FASTEST_DECAY = 1 / 8
 _SLOWEST_DECAY = 1 / 1024
 """Log decay per token of the fastest and slowest channel: memories of 8 to 1,024 tokens."""
 
+_AVERAGED_SHARE = 0.3
+"""Of one value's scale. On a small trained teacher a layer's first output is then 0.84 to 1.10 of the
+teacher's norm away from the teacher's, against 1.45 at the full scale; silence would be 1."""
+
 _OPEN_GATE = {"silu": 1.2784645, "sigmoid": 4.0}
 """The pre-activation at which the gate is 1 (silu) or nearly so (sigmoid)."""
 
@@ -74,10 +78,10 @@ def _from_attention(mixer: RecurrentMixer, attention: Attention, input_scale: Te
     mixer.out_proj.weight.copy_(attention.o_proj.weight)
     mixer.convolution.weight.zero_()
     mixer.convolution.weight[..., -1] = 1
-    # The output norm fixes each head's scale; start it at the scale of a value whose input has unit
-    # variance times the input norm's weights.
+    # The output norm fixes each head's scale. Attention averages values, whose own scale is that of an
+    # input of unit variance times the input norm's weights.
     value_scale = (v * input_scale).square().sum(-1).mean().sqrt()
-    mixer.norm.weight.fill_(value_scale)
+    mixer.norm.weight.fill_(_AVERAGED_SHARE * value_scale)
     mixer.gate_bias.fill_(_OPEN_GATE[mixer.settings.gate_activation])
     mixer.A_log.zero_()
     rates_per_head = mixer.dt_bias.numel() // mixer.num_heads

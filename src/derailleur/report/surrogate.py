@@ -55,7 +55,7 @@ def plot_layer_effects(effects: list[dict[str, float]]) -> Figure:
     axes.set_xlabel("layer")
     axes.set_ylabel("change of quality, nats per token")
     axes.grid(axis="y")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     return figure
 
 

@@ -1,12 +1,12 @@
 """Tokens: the tokenizer, fill-in-the-middle, packed shards and the deterministic loader. No torch here."""
 
-from derailleur.tokens.batches import Batch, Batches, DataConfig, sequential
+from derailleur.tokens.batches import Batch, Batches, DataConfig
 from derailleur.tokens.dataset import TokenDataset
 from derailleur.tokens.documents import Document, read_documents
 from derailleur.tokens.fim import FimOrder, FimParts, InfillPrompt, infill_prompt
 from derailleur.tokens.special_tokens import FimTokens
 from derailleur.tokens.stage import VERSION, TokenizeConfig, tokenize
-from derailleur.tokens.tokenizer import StreamDecoder, Tokenizer
+from derailleur.tokens.tokenizer import Tokenizer
 
 __all__ = [
     "VERSION",
@@ -18,12 +18,10 @@ __all__ = [
     "FimParts",
     "FimTokens",
     "InfillPrompt",
-    "StreamDecoder",
     "TokenDataset",
     "TokenizeConfig",
     "Tokenizer",
     "infill_prompt",
     "read_documents",
-    "sequential",
     "tokenize",
 ]

@@ -1,6 +1,5 @@
-"""Batches of token windows: shuffled with fill-in-the-middle for training, in order for measuring a loss."""
+"""Batches of token windows, shuffled, with fill-in-the-middle."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -125,30 +124,6 @@ def _cut_fragment(
     parts = split(tokenizer.decode_bytes(fragment.tolist()).decode("utf-8", "ignore"), rng)
     prefix, middle, suffix = tokenizer.encode_batch([parts.prefix, parts.middle, parts.suffix])
     return np.array(join(prefix, middle, suffix, fim=fim, order=order), dtype=np.int64)
-
-
-def sequential(
-    dataset: TokenDataset, tokenizer: Tokenizer, *, sequence_length: int, batch_size: int
-) -> Iterator[Batch]:
-    """The whole stream once, in order: every token is a target exactly once, the first one too.
-
-    A row's context is its own window, so that the mean loss is that of contexts up to `sequence_length`;
-    the end-of-document token stands before the first token. The last batch is padded.
-    """
-    for first in range(0, dataset.num_tokens, sequence_length * batch_size):
-        last = min(first + sequence_length * batch_size, dataset.num_tokens)
-        rows = [
-            _with_context(dataset, tokenizer.eos_id, start, min(start + sequence_length, last))
-            for start in range(first, last, sequence_length)
-        ]
-        yield _stack(rows, sequence_length + 1, tokenizer.eos_id)
-
-
-def _with_context(dataset: TokenDataset, eos_id: int, start: int, end: int) -> npt.NDArray[np.int64]:
-    """The targets [start, end) behind the one token that precedes them."""
-    if start:
-        return dataset.window(start - 1, end - start + 1)
-    return np.concatenate([[eos_id], dataset.window(0, end)])
 
 
 def _stack(rows: list[npt.NDArray[np.int64]], width: int, pad_id: int) -> Batch:

@@ -5,7 +5,6 @@ Control tokens (end of document, fill-in-the-middle) are only ever ids: the same
 file are encoded as ordinary text, so that a file about tokenizers cannot end a document.
 """
 
-import codecs
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -165,22 +164,6 @@ class Tokenizer:
                     f"{source}: does not give the text {text!r} back; expected a byte-level BPE "
                     "(GPT-2, StarCoder, Qwen and Llama 3 have one)"
                 )
-
-
-class StreamDecoder:
-    """Decodes ids as they come; every character is returned once, when all its bytes are there."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, ids: Iterable[int]) -> str:
-        """The text that is final after `ids`."""
-        return self._utf8.decode(self._tokenizer.decode_bytes(ids))
-
-    def flush(self) -> str:
-        """The rest at the end of the stream: U+FFFD for a character that was cut off, or nothing."""
-        return self._utf8.decode(b"", final=True)
 
 
 def _parse(serialized: str, source: str) -> tokenizers.Tokenizer:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from derailleur.errors import DataError
+from derailleur.config import Config
+from derailleur.errors import ConfigError, DataError
 from derailleur.tokens import Batches, DataConfig, TokenDataset, Tokenizer
 
 
@@ -41,10 +43,34 @@ class Batch:
             yield int(part.mask.sum()) / total, part
 
 
+class ContextWarmup(Config):
+    """First steps on short sequences: as many tokens a step, from more documents, and cheaper attention."""
+
+    steps: int = Field(gt=0, description="steps before the full sequence length")
+    sequence_length: int = Field(256, gt=0, description="length of their sequences, tokens")
+
+    def shorten(self, data: DataConfig) -> DataConfig:
+        """The data of these steps.
+
+        Raises:
+            ConfigError: if the full length is not a multiple of the short one.
+        """
+        if data.sequence_length % self.sequence_length:
+            raise ConfigError(
+                f"context_warmup.sequence_length: {data.sequence_length} is not a multiple "
+                f"of {self.sequence_length}"
+            )
+        times = data.sequence_length // self.sequence_length
+        changes = {"sequence_length": self.sequence_length, "batch_size": times * data.batch_size}
+        return data.model_copy(update=changes)
+
+
 class TrainingData:
     """The training batches and the held-out sequences of one token folder."""
 
-    def __init__(self, tokens: Path, config: DataConfig, device: torch.device) -> None:
+    def __init__(
+        self, tokens: Path, config: DataConfig, device: torch.device, *, warmup: ContextWarmup | None = None
+    ) -> None:
         """Open a folder that `tokenize` wrote.
 
         Raises:
@@ -52,7 +78,12 @@ class TrainingData:
         """
         self.folder, self.config, self.device = tokens, config, device
         self.tokenizer = Tokenizer.load(tokens)
-        self.batches = Batches(TokenDataset(tokens, "train"), config, self.tokenizer)
+        train = TokenDataset(tokens, "train")
+        self.batches = Batches(train, config, self.tokenizer)
+        self.warmup_steps = warmup.steps if warmup else 0
+        self.warmup_batches = (
+            Batches(train, warmup.shorten(config), self.tokenizer) if warmup else self.batches
+        )
         self.heldout_tokens = TokenDataset(tokens, "heldout")
 
     @property
@@ -62,7 +93,7 @@ class TrainingData:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step."""
-        drawn = self.batches.batch(step)
+        drawn = (self.warmup_batches if step < self.warmup_steps else self.batches).batch(step)
         return Batch.of(drawn.tokens, drawn.loss_mask, self.device)
 
     def heldout(self, num_sequences: int) -> Batch:

@@ -10,7 +10,7 @@ from derailleur.config import Config
 from derailleur.io import Progress, silent
 from derailleur.model import Decoder, DecoderConfig
 from derailleur.training import stage
-from derailleur.training.data import Batch, TrainingData
+from derailleur.training.data import Batch, ContextWarmup, TrainingData
 from derailleur.training.losses import cross_entropy
 from derailleur.training.precision import choose_device
 from derailleur.training.trainer import Measured, Phase, PhaseConfig, TrainerConfig
@@ -40,6 +40,7 @@ class PretrainConfig(TrainerConfig, PhaseConfig):
     """A teacher's sizes and how it is trained."""
 
     model: TeacherConfig = TeacherConfig()
+    context_warmup: ContextWarmup | None = Field(None, description="first steps on short sequences, if any")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def pretrain(
     results = stage.finished(out)
     if results is not None:
         return results
-    data = TrainingData(tokens, config.data, choose_device(config.device))
+    device = choose_device(config.device)
+    data = TrainingData(tokens, config.data, device, warmup=config.context_warmup)
     shape = config.model.decoder_config(
         vocab_size=data.tokenizer.vocab_size, max_positions=config.data.sequence_length
     )
