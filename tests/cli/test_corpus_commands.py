@@ -79,7 +79,7 @@ def test_pii_redact(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["curate", "{tmp}/source"], "--out"),
         (["dedup", "{tmp}/nope.jsonl", "--out", "{tmp}/out"], "nope.jsonl: no such file"),
         (["dedup", "{tmp}/source/a.py", "--out", "{tmp}/out"], "expected a .parquet or .jsonl file"),
-        (["pii", "find"], "unknown action 'find'"),
+        (["pii", "find"], "expected an action, got 'find'"),
         (["pii", "scan", "{tmp}/source"], "expected a file"),
         (["pii", "scan", "{tmp}/source/c.bin", "{tmp}/nope"], "nope: no such file"),
     ],

@@ -14,7 +14,8 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == main(["--help"]) == 0
-    assert all(command in capsys.readouterr().out for command in COMMANDS)
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("derailleur 0.")
 
@@ -27,9 +28,10 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as raised:
-        main([command, "--help"])
-    assert raised.value.code == 0
+    try:
+        assert main([command, "--help"]) == 0
+    except SystemExit as raised:
+        assert raised.code == 0
     assert f"example: derailleur {command}" in capsys.readouterr().out
 
 

@@ -165,7 +165,7 @@ def test_every_task_is_a_command(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["evaluate", "wit", "x"], "unknown task 'wit'"),
+        (["evaluate", "wit", "x"], "expected a task, got 'wit'"),
         (["evaluate", "loss", "x"], "--corpus"),
         (["evaluate", "speed", "nowhere"], "nowhere: no config.json"),
     ],

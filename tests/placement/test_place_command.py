@@ -95,7 +95,7 @@ def test_help_has_an_example_and_the_keys(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["guess", "x"], "unknown step 'guess'; known: measure, fit, search"),
+        (["guess", "x"], "expected a step, got 'guess'; known: measure, fit, search"),
         (["fit", "x"], "place fit: the following arguments are required: --data, --out"),
         (["fit", "MISSING", "--data", "x", "--out", "x"], "MISSING: no config.json"),
         (["fit", "x", "--data", "x", "--out", "x", "--search.bach", "1"], "did you mean 'search.batch'?"),

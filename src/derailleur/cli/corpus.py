@@ -90,7 +90,7 @@ def _dedup(arguments: list[str]) -> int:
 
 def _pii(arguments: list[str]) -> int:
     actions = {"scan": _pii_scan, "redact": _pii_redact}
-    action = arguments[0] if arguments else "--help"
+    action = arguments[0] if arguments else ""
     if action in ("-h", "--help"):
         print(
             "usage: derailleur pii scan FILE... [--json]\n"
@@ -100,7 +100,7 @@ def _pii(arguments: list[str]) -> int:
         )
         return 0
     if action not in actions:
-        raise UserError(f"pii: unknown action '{action}'; known: {', '.join(actions)}")
+        raise UserError(f"pii: expected an action, got '{action}'; known: {', '.join(actions)}")
     return actions[action](arguments[1:])
 
 

@@ -21,12 +21,12 @@ _TASKS = {
 
 def run(command: str, arguments: list[str]) -> int:
     """Run one task on every preset, or on those that are named."""
-    name = arguments[0] if arguments else "--help"
+    name = arguments[0] if arguments else ""
     if name in ("-h", "--help"):
         print(_usage(command))
         return 0
     if name not in _TASKS:
-        raise UserError(f"{command}: unknown task '{name}'; known: {', '.join(_TASKS)}")
+        raise UserError(f"{command}: expected a task, got '{name}'; known: {', '.join(_TASKS)}")
 
     from derailleur.evaluation.stage import VERSION, EvaluateConfig, evaluate
     from derailleur.model import model_folder
@@ -47,8 +47,13 @@ def run(command: str, arguments: list[str]) -> int:
     if options.json:
         print_result(results, as_json=True, text="")
     else:
-        Console().print(_speed_table(results) if name == "speed" else _quality_table(results, name))
+        Console().print(score_table(results, name))
     return 0
+
+
+def score_table(results: dict[str, Any], task: str) -> Table:
+    """What one task found for every preset."""
+    return _speed_table(results) if task == "speed" else _quality_table(results, task)
 
 
 def _usage(command: str) -> str:

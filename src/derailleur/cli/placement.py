@@ -24,12 +24,12 @@ _STEPS = {
 
 def run(command: str, arguments: list[str]) -> int:
     """Run one step of stage `place`, after what is missing of the steps before it."""
-    name = arguments[0] if arguments else "--help"
+    name = arguments[0] if arguments else ""
     if name in ("-h", "--help"):
         print(_usage(command))
         return 0
     if name not in _STEPS:
-        raise UserError(f"{command}: unknown step '{name}'; known: {', '.join(_STEPS)}")
+        raise UserError(f"{command}: expected a step, got '{name}'; known: {', '.join(_STEPS)}")
 
     from derailleur.model import model_folder
     from derailleur.placement.presets import load_presets

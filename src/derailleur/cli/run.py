@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from derailleur.cli.arguments import parser, progress_bars, split_overrides
+from derailleur.cli.evaluation import score_table
 from derailleur.config import load_config
 from derailleur.errors import UserError
 from derailleur.recipe import Recipe, stages
@@ -36,11 +37,14 @@ def run(command: str, arguments: Sequence[str]) -> int:
         names = [stage.name for stage in planned]
         if options.until and options.until not in names:
             raise UserError(f"--until: unknown stage '{options.until}'; this recipe has {', '.join(names)}")
+        manifest_of = {}
         for stage in planned:
-            manifest = execute(stage, out / stage.name)
+            manifest = manifest_of[stage.name] = execute(stage, out / stage.name)
             console.print(f"[bold]{stage.name:<10}[/] {manifest['seconds']:8.1f} s   {out / stage.name}")
             if stage.name == options.until:
                 return 0
+    for task in recipe.evaluate.tasks:
+        console.print(score_table(manifest_of["evaluate"]["results"], task))
     console.print(f"\nreport  {out / 'report' / 'report.html'}")
     console.print(f"serve   derailleur serve {out / 'model'}", highlight=False)
     return 0

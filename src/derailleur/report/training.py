@@ -91,7 +91,7 @@ def _phase_panels(stage: str, phase: str, rows: list[dict[str, Any]]) -> list[Pa
         for placement in _keys(rows, "heldout")
         if placement != "mixer_loss"
     ]
-    unit_of_mixers = unit if phase == "align" else "distance to the teacher's output (L2)"
+    unit_of_mixers = "distance / size of the teacher's output"
     title = title[0].upper() + title[1:]
     return [
         Panel(f"loss-{name}", title, unit, _with_points(loss), logarithmic=phase in _LOSSES),

@@ -29,7 +29,7 @@ from derailleur.placement import MIXER_NAMES, Placement
 from derailleur.training import stage
 from derailleur.training.alignment import AlignmentConfig, LocalAlignment
 from derailleur.training.data import Batch, TrainingData
-from derailleur.training.losses import KlDivergence, activation_distance, cross_entropy, kl_divergence
+from derailleur.training.losses import KlDivergence, cross_entropy, kl_divergence, relative_distance
 from derailleur.training.precision import choose_device
 from derailleur.training.sampling import PlacementSampler, SamplingConfig
 from derailleur.training.trainer import Measured, Phase, PhaseConfig, TrainerConfig
@@ -69,7 +69,7 @@ class StochasticConfig(PhaseConfig):
 
     sampling: SamplingConfig = SamplingConfig()
     activation_weight: float = Field(
-        0.5, ge=0, description="of the L2 norm of mixer outputs' differences, summed over layers"
+        0.5, ge=0, description="of the mixer outputs' relative distances, summed over layers"
     )
     reverse_kl_weight: float = Field(1.0, ge=0, description="of KL(student || teacher)")
     forward_kl_weight: float = Field(1.0, ge=0, description="of KL(teacher || student)")
@@ -152,7 +152,7 @@ class StochasticDistillation:
 
     def _compare(self, student: Pass, teacher: Pass, batch: Batch) -> tuple[Tensor, Tensor, KlDivergence]:
         pairs = zip(student.mixer_outputs, teacher.mixer_outputs, strict=True)
-        distances = torch.stack([activation_distance(ours, theirs, batch.mask) for ours, theirs in pairs])
+        distances = torch.stack([relative_distance(ours, theirs, batch.mask) for ours, theirs in pairs])
         kl = kl_divergence(
             self.decoder.head,
             student.hidden,
