@@ -33,7 +33,7 @@ def test_json(tmp_path: Path) -> None:
     path.write_text('{"a":\n oops}')
     with pytest.raises(DataError, match=r"v\.json:2: not JSON"):
         read_json(path)
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="no such file or directory"):
         read_json(tmp_path / "none")
 
 

@@ -88,7 +88,7 @@ def test_the_second_call_does_nothing(road: Path) -> None:
     before = {stage: (road / stage / "manifest.json").stat().st_mtime_ns for stage in STAGES}
     run(road)
     assert {stage: (road / stage / "manifest.json").stat().st_mtime_ns for stage in STAGES} == before
-    assert not list(road.glob("*.previous"))
+    assert not list(road.glob("*.previous*"))
 
 
 @torch.no_grad()
@@ -105,7 +105,10 @@ def test_presets_and_report(road: Path) -> None:
     assert str(presets["full"]) == "FFFF"
     scores = {row["preset"]: row for row in manifest(road, "evaluate")["results"]["presets"]}
     assert list(scores) == list(presets)
-    assert scores["full"]["retention"]["bits_per_byte"] == 1.0
+    full = scores["full"]["bits_per_byte"]
+    for row in scores.values():
+        assert row["retention"]["bits_per_byte"] == pytest.approx(full / row["bits_per_byte"])
+    assert full > 0
     page = (road / "report" / "report.html").read_text()
     assert all(name in page for name in presets)
 

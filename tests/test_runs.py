@@ -68,7 +68,8 @@ def test_what_changed_is_redone_and_the_old_kept(change: str, source: Path, tmp_
     config = CountConfig(upto=2 if change == "config" else 3)
     execute(counting(source, config, calls, version=2 if change == "version" else 1), out)
     assert calls == [0, 1, 2, *range(config.upto)]
-    assert read_json(tmp_path / "out.previous" / "manifest.json")["config"] == {"upto": 3}
+    [previous] = tmp_path.glob("out.previous-*")
+    assert read_json(previous / "manifest.json")["config"] == {"upto": 3}
 
 
 def test_a_stage_follows_the_stage_before_it(source: Path, tmp_path: Path) -> None:
@@ -79,6 +80,28 @@ def test_a_stage_follows_the_stage_before_it(source: Path, tmp_path: Path) -> No
     (tmp_path / "first" / "0").touch()  # times of files do not matter where there is a manifest
     execute(second, tmp_path / "second")
     assert calls == [0]
+
+
+def test_a_change_taken_back_brings_the_old_result_back(source: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    for upto in (3, 2, 3, 2):
+        execute(counting(source, CountConfig(upto=upto), calls), tmp_path / "out")
+    assert calls == [0, 1, 2, 0, 1]
+    assert read_manifest(tmp_path / "out")["config"] == {"upto": 2}
+
+
+def test_a_moved_run_is_still_done(source: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    execute(counting(source, CountConfig(), calls), tmp_path / "out")
+    source.rename(tmp_path / "elsewhere")
+    execute(counting(tmp_path / "elsewhere", CountConfig(), calls), tmp_path / "out")
+    assert calls == [0, 1, 2]
+
+
+def test_a_call_killed_before_it_began_leaves_nothing_in_the_way(source: Path, tmp_path: Path) -> None:
+    write_text(tmp_path / "out" / ".stage.json.tmp-1", "{")
+    execute(counting(source, CountConfig(), []), tmp_path / "out")
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_foreign_folders_are_left_alone(source: Path, tmp_path: Path) -> None:

@@ -71,12 +71,14 @@ def read_json(path: Path) -> Any:
     """Read one JSON value.
 
     Raises:
-        DataError: if the file is missing or is not JSON; names the file and the line.
+        DataError: if the file cannot be read or is not JSON; names the file and the line.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
 

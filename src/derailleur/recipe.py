@@ -60,7 +60,7 @@ def stages(recipe: Recipe, run: Path, *, progress: Progress = silent) -> list[St
         corpus.VERSION,
         recipe.curate,
         sources,
-        lambda out: corpus.curate(recipe.curate, folders, out, progress=progress),
+        lambda out: corpus.curate(recipe.curate, folders, out, progress=progress, num_threads=recipe.threads),
         {role: corpus.fingerprint(recipe.curate, folder) for role, folder in sources.items()},
     )
     teacher, tokenized = _teacher_and_tokens(recipe, run, progress)
@@ -152,8 +152,10 @@ def _supernet(recipe: Recipe, run: Path, teacher: Path, progress: Progress) -> l
 
 def publish(supernet: Path, place: Path, out: Path) -> dict[str, Any]:
     """Put a supernet's checkpoint and its presets into one folder, ready to serve."""
-    files = sorted(p for p in model_folder(supernet).iterdir() if p.is_file())
-    for source in [*files, place / PRESETS_FILE]:
+    found = [p for p in model_folder(supernet).iterdir() if p.is_file()]
+    # config.json comes last: a folder without it is not a checkpoint.
+    files = sorted([*found, place / PRESETS_FILE], key=lambda p: (p.name == "config.json", p.name))
+    for source in files:
         with atomic_path(out / source.name) as temporary:
             shutil.copyfile(source, temporary)
-    return {"files": [p.name for p in files] + [PRESETS_FILE]}
+    return {"files": [p.name for p in files]}

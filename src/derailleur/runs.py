@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -55,7 +54,8 @@ def fingerprint(stage: Stage) -> str:
     parts = {
         "stage": stage.name,
         "version": stage.version,
-        "config": stage.config.model_dump(mode="json"),
+        # A path that is an input counts by what is there, not by how it is spelt.
+        "config": {k: v for k, v in stage.config.model_dump(mode="json").items() if k not in stage.inputs},
         "inputs": {
             role: stage.fingerprints.get(role) or input_fingerprint(path)
             for role, path in sorted(stage.inputs.items())
@@ -65,21 +65,26 @@ def fingerprint(stage: Stage) -> str:
 
 
 def input_fingerprint(path: Path) -> str:
-    """A manifest's own fingerprint, or a digest of names, sizes and times of foreign files.
+    """What a stage was asked for and what came out, or a digest of names, sizes and times of foreign files.
+
+    Results count because some are measured: a stage that is done anew need not give the same again.
 
     Raises:
         DataError: if `path` does not exist.
     """
     manifest = path / MANIFEST
     if manifest.is_file():
-        return str(read_json(manifest)["fingerprint"])
+        done = read_json(manifest)
+        results = json.dumps(done["results"], sort_keys=True).encode()
+        return f"{done['fingerprint']}-{hashlib.sha256(results).hexdigest()}"
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     digest = hashlib.sha256()
     for file in files:
         status = file.stat()
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        name = file.relative_to(path) if file != path else file.name
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -103,21 +108,31 @@ def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
     """
     current = fingerprint(stage)
     started = out / _STARTED
+    for unborn in out.glob(f".{_STARTED}.tmp-*"):  # a call killed before it began
+        unborn.unlink()
     if out.is_dir() and any(out.iterdir()):
         if not started.is_file():
             raise DataError(f"{out}: not empty and not a {stage.name} folder; give another --out")
         if read_json(started)["fingerprint"] != current:
-            aside = out.with_name(f"{out.name}.previous")
-            log.warning("%s: configuration or input changed; the old result is kept in %s", stage.name, aside)
-            shutil.rmtree(aside, ignore_errors=True)
-            out.rename(aside)
-        elif (out / MANIFEST).is_file():
+            _change_places(stage.name, out, current)
+        if (out / MANIFEST).is_file():
             log.info("%s: done before", stage.name)
             return read_manifest(out)
     for left_over in out.rglob(".*.tmp-*"):  # half-written files of a killed call
         left_over.unlink()
     write_json(started, {"stage": stage.name, "fingerprint": current})
     return None
+
+
+def _change_places(name: str, out: Path, current: str) -> None:
+    """Keep what is in `out` under another name, and bring back what was once made for `current`."""
+    old = read_json(out / _STARTED)["fingerprint"]
+    aside = out.with_name(f"{out.name}.previous-{old[:12]}")
+    log.warning("%s: configuration or input changed; the old result is kept in %s", name, aside)
+    out.rename(aside)
+    again = out.with_name(f"{out.name}.previous-{current[:12]}")
+    if again.is_dir():
+        again.rename(out)
 
 
 def execute(stage: Stage, out: Path) -> dict[str, Any]:

@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"derailleur: {error}", file=sys.stderr)
         return 2
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        print(f"derailleur: {error.filename}: {(error.strerror or '').lower()}", file=sys.stderr)
+        return 2
     except DerailleurError as error:
         print(f"derailleur: {error}", file=sys.stderr)
         return 1

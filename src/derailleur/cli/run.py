@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -43,10 +45,13 @@ def run(command: str, arguments: Sequence[str]) -> int:
             console.print(f"[bold]{stage.name:<10}[/] {manifest['seconds']:8.1f} s   {out / stage.name}")
             if stage.name == options.until:
                 return 0
+    scores = manifest_of["evaluate"]["results"]
     for task in recipe.evaluate.tasks:
-        console.print(score_table(manifest_of["evaluate"]["results"], task))
-    console.print(f"\nreport  {out / 'report' / 'report.html'}")
-    console.print(f"serve   derailleur serve {out / 'model'}", highlight=False)
+        if task != "infill" or scores["infilling_problems"]:
+            console.print(score_table(scores, task))
+    ours = "derailleur" if shutil.which("derailleur") else sys.argv[0]
+    console.print(f"\nreport  {out / 'report' / 'report.html'}", highlight=False)
+    console.print(f"serve   {ours} serve {out / 'model'}", highlight=False)
     return 0
 
 

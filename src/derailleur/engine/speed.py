@@ -48,7 +48,7 @@ def decode_speed(
     if states is None:
         raise CapacityError(
             f"{batch} rows of {context_tokens} tokens under '{placement}' do not fit into "
-            f"{engine.memory.budget_bytes:,} bytes of state; raise state_memory_bytes"
+            f"{engine.memory.budget_bytes:,} bytes of state; raise engine.state_memory_bytes"
         )
     _read(engine, states[0], tokens)
     for state in states[1:]:

@@ -192,7 +192,9 @@ class SpeedMeter:
         regime does not change their ratios.
         """
         known = [{key: row[key] for key in _TIMING_KEY} for row in self.journal.rows]
-        plan = itertools.product(range(self.config.passes), self.config.regimes, placements.items())
+        # The largest regime first: if its states do not fit, that is known before anything is measured.
+        regimes = sorted(self.config.regimes, reverse=True)
+        plan = itertools.product(range(self.config.passes), regimes, placements.items())
         total = self.config.passes * len(self.config.regimes) * len(placements)
         for done, (number, regime, (placement, use)) in enumerate(plan):
             self.progress(label, done, total, str(regime))

@@ -102,7 +102,8 @@ def _v1_routes(model: ServedModel, worker: EngineWorker) -> APIRouter:
     @router.post("/completions", response_model=Completion)
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue prompts, or fill in between prompt and suffix."""
-        job = CompletionJob(body, model)
+        # Tokenizing a long prompt must not hold up other clients' streams.
+        job = await asyncio.to_thread(CompletionJob, body, model)
         stream = AnswerStream(worker)
         await stream.open(job.requests)
         if body.stream:

@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 TokenId = Annotated[int, Field(ge=0)]
 
 
+MAX_PROMPTS, MAX_STOPS, MAX_STOP_LENGTH = 128, 16, 256
+"""Bounds on one request, so that none can hold up the engine's thread for all others."""
+
+
 class StreamOptions(BaseModel):
     """What a stream contains beside text."""
 
@@ -51,6 +55,14 @@ class CompletionRequest(BaseModel):
     frequency_penalty: float = Field(0, description="Accepted if it is 0.")
     logit_bias: dict[str, float] | None = Field(None, description="Accepted if it is empty.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, body: Any) -> Any:
+        """OpenAI's protocol lets a client send null for the default."""
+        if not isinstance(body, dict):
+            return body
+        return {key: value for key, value in body.items() if value is not None}
+
     @field_validator("presence_penalty", "frequency_penalty", "logit_bias")
     @classmethod
     def _not_supported(cls, value: Any) -> Any:
@@ -60,6 +72,10 @@ class CompletionRequest(BaseModel):
 
     @model_validator(mode="after")
     def _combinations(self) -> "CompletionRequest":
+        if len(self.prompts) > MAX_PROMPTS:
+            raise ValueError(f"prompt holds {len(self.prompts)} prompts; at most {MAX_PROMPTS} are allowed")
+        if len(self.stop_strings) > MAX_STOPS or any(len(s) > MAX_STOP_LENGTH for s in self.stop_strings):
+            raise ValueError(f"stop: at most {MAX_STOPS} strings of {MAX_STOP_LENGTH} characters are allowed")
         if self.prompt == []:
             raise ValueError("prompt is an empty list; expected at least one prompt, or at least one token")
         if self.best_of not in (None, self.n):
