@@ -75,7 +75,7 @@ def input_fingerprint(path: Path) -> str:
     manifest = path / MANIFEST
     if manifest.is_file():
         done = read_json(manifest)
-        results = json.dumps(done["results"], sort_keys=True).encode()
+        results = json.dumps(done.get("results"), sort_keys=True).encode()
         return f"{done['fingerprint']}-{hashlib.sha256(results).hexdigest()}"
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
