@@ -57,6 +57,10 @@ def test_distill_takes_a_stage_folder_and_options_override(teacher, tokens, tmp_
         (["pretrain", "--out", "o"], "the following arguments are required: --data"),
         (["pretrain", "--data", "TOKENS", "--out", "OUT", "--stepz", "3"], "unknown key 'stepz'"),
         (["pretrain", "--data", "missing", "--out", "OUT"], "missing: no such file"),
+        (
+            ["pretrain", "--data", "TOKENS", "--out", "OUT", "--model.num_kv_heads", "3"],
+            "is not a multiple of num_kv_heads 3",
+        ),
         (["distill", "missing", "--data", "TOKENS", "--out", "OUT"], "missing: no such file"),
         (["distill", "TOKENS", "--data", "TOKENS", "--out", "OUT"], "no config.json"),
         (["finetune", "TOKENS", "--data", "TOKENS", "--out", "OUT", "--kl_weight", "-1"], "kl_weight"),

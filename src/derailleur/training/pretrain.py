@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from derailleur.config import Config
+from derailleur.config import Config, validate
 from derailleur.io import Progress, silent
 from derailleur.model import Decoder, DecoderConfig
 from derailleur.training import stage
@@ -32,8 +32,13 @@ class TeacherConfig(Config):
     qk_norm: bool = Field(True, description="RMSNorm over each query and key head")
 
     def decoder_config(self, *, vocab_size: int, max_positions: int) -> DecoderConfig:
-        """The whole shape."""
-        return DecoderConfig(vocab_size=vocab_size, max_positions=max_positions, **self.model_dump())
+        """The whole shape.
+
+        Raises:
+            ConfigError: if the sizes do not fit together.
+        """
+        sizes = {"vocab_size": vocab_size, "max_positions": max_positions, **self.model_dump()}
+        return validate(DecoderConfig, sizes, source="model")
 
 
 class PretrainConfig(TrainerConfig, PhaseConfig):
