@@ -43,6 +43,28 @@ def kill_when(out: Path, ready: Any) -> None:
         process.send_signal(signal.SIGKILL)
 
 
+# Kills its own process before a file of a folder is renamed to its name, the spared ones excepted.
+DIE_AT_A_WRITE = """
+import os, runpy, signal, sys
+folder, spared = sys.argv.pop(1), sys.argv.pop(1).split()
+def watch(event, arguments):
+    if event == "os.rename":
+        parent, name = os.path.split(os.fspath(arguments[1]))
+        if parent == folder and name not in spared:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+runpy.run_module("derailleur", run_name="__main__")
+"""
+
+
+def run_and_die(folder: Path, spared: str) -> None:
+    """Start the run, which kills itself before a file of a stage, but for the `spared`, is in its place."""
+    python, _, _, *arguments = command(folder.parent)
+    call = [python, "-c", DIE_AT_A_WRITE, str(folder), spared, *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+
+
 def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
@@ -128,21 +150,26 @@ def test_wrong_calls_are_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_in_every_stage(road: Path, tmp_path: Path) -> None:
-    """kill -9 as soon as a stage has begun and written something, stage after stage; then it ends."""
+    """kill -9 in the middle of each stage, and again when it has done everything but say so; then it ends."""
     out = tmp_path / "run"
-    killed = []
+    log_of = {
+        "pretrain": "metrics.jsonl",
+        "distill": "metrics.jsonl",
+        "finetune": "metrics.jsonl",
+        "place": "quality.jsonl",
+        "evaluate": "scores.jsonl",
+    }
     for stage in STAGES:
         folder = out / stage
-
-        def begun(folder: Path = folder) -> bool:
-            if (folder / "manifest.json").exists():
-                return True  # over before it could be caught
-            return (folder / "stage.json").exists() and len(list(folder.iterdir())) > 1
-
-        kill_when(out, begun)
-        if not (folder / "manifest.json").exists():
-            killed.append(stage)
-    assert {"pretrain", "distill", "finetune", "place", "evaluate"} <= set(killed)
+        if stage in log_of:
+            log = folder / log_of[stage]
+            kill_when(out, lambda log=log: lines(log) > 2)
+        else:
+            run_and_die(folder, "stage.json")
+        assert (folder / "stage.json").exists() and not (folder / "manifest.json").exists(), stage
+        all_but_the_manifest = " ".join(file.name for file in (road / stage).iterdir())
+        run_and_die(folder, all_but_the_manifest.replace("manifest.json", ""))
+        assert not (folder / "manifest.json").exists(), stage
     run(out)
     for name in ("pretrain", "distill", "finetune"):
         weights = Path(name) / "model" / "model.safetensors"

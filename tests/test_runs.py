@@ -9,7 +9,7 @@ from pydantic import Field
 from derailleur.config import Config
 from derailleur.errors import DataError
 from derailleur.io import read_json, write_text
-from derailleur.runs import Stage, execute, read_manifest
+from derailleur.runs import Stage, alone, execute, read_manifest
 
 
 class CountConfig(Config):
@@ -109,6 +109,12 @@ def test_foreign_folders_are_left_alone(source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not empty and not a count folder"):
         execute(counting(source, CountConfig(), []), tmp_path / "mine")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_is_written_by_one_call_at_a_time(source: Path, tmp_path: Path) -> None:
+    with alone(tmp_path / "out"), pytest.raises(DataError, match="out: another call is writing here"):
+        execute(counting(source, CountConfig(), []), tmp_path / "out")
+    execute(counting(source, CountConfig(), []), tmp_path / "out")
 
 
 def test_missing_input(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ inputs' fingerprints, and the stage's own integer version. An unfinished stage k
 so that it resumes; a stage whose fingerprint changed is moved aside, never deleted.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold a stage's folder, so that two calls never write into it at once.
+
+    Raises:
+        DataError: if another call holds it.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, which may be moved aside.
+    with out.with_name(f".{out.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{out}: another call is writing here") from None
+        yield
+
+
 def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
     """Make `out` this stage's folder; returns its manifest if the stage is already done there.
 
@@ -139,11 +158,13 @@ def execute(stage: Stage, out: Path) -> dict[str, Any]:
     """Run a stage into `out` unless it is already done there; returns its manifest.
 
     Raises:
-        DataError: if `out` holds files that no stage of ours wrote.
+        DataError: if `out` holds files that no stage of ours wrote, or another call is writing there.
     """
-    done = claim(stage, out)
-    if done is not None:
-        return done
+    with alone(out):
+        return claim(stage, out) or _work(stage, out)
+
+
+def _work(stage: Stage, out: Path) -> dict[str, Any]:
     begin = time.monotonic()
     results = stage.work(out)
     manifest = {

@@ -275,6 +275,13 @@ def test_a_mixer_that_the_model_lacks_is_refused(
         engine.submit(Request(prompt=[1], placement=Placement("FFFG"), max_tokens=1))
 
 
+def test_decode_speed_leaves_nothing_after_a_failure(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.runner, "step", lambda pieces: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.decode_speed(FULL, 2, 50)
+    assert not engine.busy and not engine.load.running and engine.memory.allocated_bytes == 0
+
+
 def test_decode_speed_decodes_and_leaves_nothing(
     make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

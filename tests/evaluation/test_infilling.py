@@ -96,9 +96,9 @@ def test_prompts_leave_room_for_the_answer_and_keep_what_is_near_the_hole(tokeni
     score_infilling(engine, tokenizer, [problem], Placement("FF"), InfillingConfig(max_tokens=8))
     (prompt,) = engine.asked["prompts"]
     assert len(prompt) == 48 - 8
-    cut = prompt.index(tokenizer.fim.suffix_id)
-    assert tokenizer.decode(prompt[1:cut]).endswith("near")
-    assert tokenizer.decode(prompt[cut + 1 : -1]).startswith("close")
+    cut = prompt.index(tokenizer.fim.middle_id)
+    assert tokenizer.decode(prompt[cut + 1 :]).endswith("near")
+    assert tokenizer.decode(prompt[2:cut]).startswith("close")
 
 
 def test_the_real_engine_answers_every_problem(engine: Engine, tokenizer: Tokenizer) -> None:

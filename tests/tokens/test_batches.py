@@ -147,3 +147,11 @@ def test_a_dataset_shorter_than_a_window(dataset: TokenDataset, tokenizer: Token
     Batches(dataset, data_config(sequence_length=dataset.num_tokens - 1), tokenizer)
     with pytest.raises(DataError, match="less than one window"):
         Batches(dataset, data_config(sequence_length=dataset.num_tokens), tokenizer)
+
+
+def test_a_model_that_never_sees_the_order_of_its_prompts_is_refused(
+    dataset: TokenDataset, tokenizer: Tokenizer
+) -> None:
+    with pytest.raises(ConfigError, match="spm_rate: 0 never shows the order 'spm'"):
+        Batches(dataset, data_config(fim_rate=0.5, spm_rate=0), tokenizer)
+    Batches(dataset, data_config(fim_rate=0, spm_rate=0), tokenizer)

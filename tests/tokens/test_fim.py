@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,13 +47,24 @@ def test_cuts_are_uniform_over_all_places() -> None:
 
 
 class TestInfillPrompt:
-    def test_order_and_stops(self, tokenizer: Tokenizer) -> None:
+    def test_spm_and_stops(self, tokenizer: Tokenizer) -> None:
         fim = tokenizer.fim
-        assert fim is not None
+        assert fim is not None and tokenizer.fim_order is FimOrder.SPM
         prompt = infill_prompt("def f(", "return x\n", tokenizer, 100)
         before, after = tokenizer.encode("def f("), tokenizer.encode("return x\n")
-        assert prompt.ids == [fim.prefix_id, *before, fim.suffix_id, *after, fim.middle_id]
+        assert prompt.ids == [fim.prefix_id, fim.suffix_id, *after, fim.middle_id, *before]
         assert prompt.stop_ids == {0, 1, 2, 3, 4}
+
+    def test_psm(self, tokenizer: Tokenizer, tmp_path: Path) -> None:
+        """A folder that says nothing is of a model that is asked in PSM order, as most are."""
+        tokenizer.save(tmp_path)
+        (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+        other = Tokenizer.load(tmp_path)
+        fim = other.fim
+        assert fim is not None and other.fim_order is FimOrder.PSM
+        before, after = other.encode("def f("), other.encode("return x\n")
+        prompt = infill_prompt("def f(", "return x\n", other, 100)
+        assert prompt.ids == [fim.prefix_id, *before, fim.suffix_id, *after, fim.middle_id]
 
     @given(num_before=st.integers(0, 30), num_after=st.integers(0, 30), max_tokens=st.integers(3, 70))
     def test_the_far_ends_are_cut(
@@ -62,8 +74,8 @@ class TestInfillPrompt:
         suffix = "".join(str(n % 10) for n in range(num_after))
         prompt = infill_prompt(prefix, suffix, tokenizer, max_tokens)
         assert tokenizer.fim is not None
-        at_suffix = prompt.ids.index(tokenizer.fim.suffix_id)
-        before, after = prompt.ids[1:at_suffix], prompt.ids[at_suffix + 1 : -1]
+        at_middle = prompt.ids.index(tokenizer.fim.middle_id)
+        after, before = prompt.ids[2:at_middle], prompt.ids[at_middle + 1 :]
         room = max_tokens - 3
         assert len(prompt.ids) == min(max_tokens, num_before + num_after + 3)
         assert prefix.endswith(tokenizer.decode(before)) and suffix.startswith(tokenizer.decode(after))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from derailleur.errors import CheckpointError, DataError
-from derailleur.tokens import Tokenizer
+from derailleur.tokens import FimOrder, Tokenizer
 from derailleur.tokens.special_tokens import _FIM_SPELLINGS, OUR_SPELLING
 
 CONTROLS = ("<|endoftext|>", *OUR_SPELLING)
@@ -125,6 +125,20 @@ class TestLoadingOfOtherTokenizers:
         loaded = Tokenizer.load(tmp_path / "copy")
         assert loaded.decode([loaded.eos_id]) == "<STOP>"
         assert (tmp_path / "copy/tokenizer.json").read_text() == (folder / "tokenizer.json").read_text()
+
+    def test_the_infilling_order_survives_saving(self, tmp_path: Path) -> None:
+        folder = write_byte_level(tmp_path, {"<|endoftext|>": True})
+        (folder / "tokenizer_config.json").write_text('{"fim_order": "spm"}')
+        Tokenizer.load(folder).save(tmp_path / "copy")
+        assert Tokenizer.load(tmp_path / "copy").fim_order is FimOrder.SPM
+
+    def test_an_unknown_infilling_order(self, tmp_path: Path) -> None:
+        folder = write_byte_level(tmp_path, {"<|endoftext|>": True})
+        (folder / "tokenizer_config.json").write_text('{"fim_order": ["spm"]}')
+        with pytest.raises(
+            CheckpointError, match=r"tokenizer_config\.json: fim_order is \['spm'\]; expected"
+        ):
+            Tokenizer.load(folder)
 
     @pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
     @pytest.mark.parametrize("ids", [257, [257, 256]])

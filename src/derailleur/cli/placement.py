@@ -11,7 +11,7 @@ from rich.table import Table
 from derailleur.cli.arguments import Parser, parser, print_result, progress_bars, split_overrides
 from derailleur.config import Config, load_config
 from derailleur.errors import UserError
-from derailleur.runs import Stage, claim, execute
+from derailleur.runs import Stage, alone, claim, execute
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,12 @@ def run(command: str, arguments: list[str]) -> int:
             return place(config, model, options.data, out, until=step, progress=progress)
 
         stage = Stage("place", VERSION, config, inputs, work)
-        done = execute(stage, options.out) if step is Step.SEARCH else claim(stage, options.out)
-        results = done["results"] if done else work(options.out)
+        if step is Step.SEARCH:
+            results = execute(stage, options.out)["results"]
+        else:
+            with alone(options.out):
+                done = claim(stage, options.out)
+                results = done["results"] if done else work(options.out)
     if step is Step.SEARCH and options.write_presets:
         load_presets(options.out).save(model)
         log.info("presets written to %s", model / "presets.json")

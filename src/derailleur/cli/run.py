@@ -1,10 +1,8 @@
 """`derailleur run`: a whole recipe, stage by stage, resuming where an earlier run stopped."""
 
-import contextlib
-import fcntl
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,7 +32,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     console = Console(stderr=True)
-    with _alone(out), progress_bars(console) as progress:
+    with progress_bars(console) as progress:
         planned = stages(recipe, out, progress=progress)
         names = [stage.name for stage in planned]
         if options.until and options.until not in names:
@@ -53,15 +51,3 @@ def run(command: str, arguments: Sequence[str]) -> int:
     console.print(f"\nreport  {out / 'report' / 'report.html'}", highlight=False)
     console.print(f"serve   {ours} serve {out / 'model'}", highlight=False)
     return 0
-
-
-@contextlib.contextmanager
-def _alone(run_folder: Path) -> Iterator[None]:
-    """Hold the run folder, so that two runs never write into it at once."""
-    run_folder.mkdir(parents=True, exist_ok=True)
-    with (run_folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{run_folder}: another run is writing here") from None
-        yield

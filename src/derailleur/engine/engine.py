@@ -212,13 +212,14 @@ class Engine:
         """
         return decode_speed(self, placement, batch, context_tokens, steps=steps, warmup=warmup)
 
-    def adopt(self, request: Request, state: State, generated: Sequence[int]) -> None:
-        """Go on with a request whose prompt `state` holds already, and which has generated tokens."""
+    def adopt(self, request: Request, state: State, generated: Sequence[int]) -> int:
+        """Go on with a request whose prompt `state` holds, and which has generated tokens; gives its id."""
         active = self._activate(request)
         active.state = state
         active.tokens.extend(generated)
         self._active[active.id] = active
         self.scheduler.running.append(active)
+        return active.id
 
     def _activate(self, request: Request) -> ActiveRequest:
         """Check a request and prepare all that it needs but memory."""

@@ -50,17 +50,20 @@ def decode_speed(
             f"{batch} rows of {context_tokens} tokens under '{placement}' do not fit into "
             f"{engine.memory.budget_bytes:,} bytes of state; raise engine.state_memory_bytes"
         )
-    _read(engine, states[0], tokens)
-    for state in states[1:]:
-        state.copy_from(states[0], engine.runner.device)
-    for state in states:
-        engine.adopt(request, state, tokens[:1])
+    rows = [engine.adopt(request, state, tokens[:1]) for state in states]
     seconds = []
-    for _ in range(warmup + steps):
-        begin = time.perf_counter()
-        engine.step()
-        seconds.append(time.perf_counter() - begin)
-    engine.memory.drop_idle_pools()
+    try:
+        _read(engine, states[0], tokens)
+        for state in states[1:]:
+            state.copy_from(states[0], engine.runner.device)
+        for _ in range(warmup + steps):
+            begin = time.perf_counter()
+            engine.step()
+            seconds.append(time.perf_counter() - begin)
+    finally:
+        for row in rows:
+            engine.cancel(row)
+        engine.memory.drop_idle_pools()
     median = statistics.median(seconds[warmup:])
     return DecodeSpeed(placement, batch, context_tokens, median, batch / median)
 

@@ -42,7 +42,14 @@ def create_app(model: ServedModel, worker: EngineWorker, *, api_keys: Sequence[s
         yield
         worker.stop()
 
-    app = FastAPI(title="derailleur", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="derailleur",
+        version=__version__,
+        lifespan=lifespan,
+        # These pages load scripts from another host; /openapi.json stays.
+        docs_url=None,
+        redoc_url=None,
+    )
     app.include_router(_open_routes(worker))
     app.include_router(_v1_routes(model, worker), dependencies=[Depends(_key_check(api_keys))])
     failures.add_handlers(app)

@@ -3,8 +3,8 @@
 from derailleur.tokens.batches import Batch, Batches, DataConfig
 from derailleur.tokens.dataset import TokenDataset
 from derailleur.tokens.documents import Document, read_documents
-from derailleur.tokens.fim import FimOrder, FimParts, InfillPrompt, infill_prompt
-from derailleur.tokens.special_tokens import FimTokens
+from derailleur.tokens.fim import FimParts, InfillPrompt, infill_prompt
+from derailleur.tokens.special_tokens import FimOrder, FimTokens
 from derailleur.tokens.stage import VERSION, TokenizeConfig, tokenize
 from derailleur.tokens.tokenizer import Tokenizer
 

@@ -10,8 +10,8 @@ from pydantic import Field
 from derailleur.config import Config
 from derailleur.errors import ConfigError, DataError
 from derailleur.tokens.dataset import TokenDataset
-from derailleur.tokens.fim import FimOrder, join, split
-from derailleur.tokens.special_tokens import FimTokens
+from derailleur.tokens.fim import join, split
+from derailleur.tokens.special_tokens import FimOrder, FimTokens
 from derailleur.tokens.tokenizer import Tokenizer
 
 
@@ -50,12 +50,18 @@ class Batches:
         """Prepare to read.
 
         Raises:
-            ConfigError: if `fim_rate` asks for tokens that the vocabulary lacks.
+            ConfigError: if `fim_rate` asks for tokens that the vocabulary lacks, or `spm_rate` never gives
+                the order in which the model will be asked to infill.
             DataError: if the dataset is shorter than one window.
         """
         if config.fim_rate and tokenizer.fim is None:
             raise ConfigError(
                 f"fim_rate: the tokenizer has no fill-in-the-middle tokens; expected 0, got {config.fim_rate}"
+            )
+        if config.fim_rate and config.spm_rate == (0 if tokenizer.fim_order is FimOrder.SPM else 1):
+            raise ConfigError(
+                f"spm_rate: {config.spm_rate:g} never shows the order '{tokenizer.fim_order}' of this "
+                "tokenizer's infilling prompts (fim_order in tokenizer_config.json)"
             )
         self.num_windows = (dataset.num_tokens - 1) // config.sequence_length
         if not self.num_windows:

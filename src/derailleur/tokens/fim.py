@@ -10,22 +10,14 @@ tokens would never show the model half a word before the cursor.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from derailleur.errors import CheckpointError, ConfigError
-from derailleur.tokens.special_tokens import FimTokens
+from derailleur.tokens.special_tokens import FimOrder, FimTokens
 from derailleur.tokens.tokenizer import Tokenizer
 
 _NUM_MARKS = 3
-
-
-class FimOrder(StrEnum):
-    """The order of the parts in the token sequence."""
-
-    PSM = "psm"
-    SPM = "spm"
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class InfillPrompt:
     """What to feed the model so that it writes the middle.
 
     Attributes:
-        ids: in PSM order, up to and with the middle token.
+        ids: everything but the middle, in the order of `Tokenizer.fim_order`.
         stop_ids: the generation ends before any of these.
     """
 
@@ -88,5 +80,5 @@ def infill_prompt(prefix: str, suffix: str, tokenizer: Tokenizer, max_tokens: in
     after = after[:suffix_room]
     prefix_room = room - len(after)
     before = before[max(len(before) - prefix_room, 0) :]
-    ids = join(before, [], after, fim=tokenizer.fim, order=FimOrder.PSM)
+    ids = join(before, [], after, fim=tokenizer.fim, order=tokenizer.fim_order)
     return InfillPrompt(ids, tokenizer.fim.ids | {tokenizer.eos_id})

@@ -6,9 +6,11 @@ in the configuration files beside it, and its fill-in-the-middle tokens by one o
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from derailleur.errors import CheckpointError
 from derailleur.io import read_json
 
 END_OF_TEXT = "<|endoftext|>"
@@ -35,6 +37,13 @@ _FIM_SPELLINGS = (  # prefix, middle, suffix, pad
     ),  # DeepSeek-Coder: the hole precedes the suffix
     ("<PRE>", "<MID>", "<SUF>", "<PAD>"),
 )
+
+
+class FimOrder(StrEnum):
+    """The order of the parts of a fill-in-the-middle sequence."""
+
+    PSM = "psm"
+    SPM = "spm"
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,18 @@ def find_end(folder: Path, vocabulary: Mapping[str, int], added: Mapping[str, in
         if token in vocabulary:
             return token
     return next((spelling for spelling in _END_SPELLINGS if spelling in vocabulary), None)
+
+
+def find_order(config_file: Path) -> FimOrder:
+    """`fim_order` of a tokenizer_config.json; PSM, as most models learn it, where nothing is said.
+
+    Raises:
+        CheckpointError: if it is neither psm nor spm.
+    """
+    said = read_json(config_file).get("fim_order", FimOrder.PSM) if config_file.is_file() else FimOrder.PSM
+    if said not in tuple(FimOrder):
+        raise CheckpointError(f"{config_file}: fim_order is {said!r}; expected 'psm' or 'spm'")
+    return FimOrder(said)
 
 
 def _said_ends(folder: Path) -> Iterator[int | str]:

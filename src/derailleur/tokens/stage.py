@@ -12,7 +12,7 @@ from derailleur.errors import DataError
 from derailleur.io import Progress, silent
 from derailleur.tokens.documents import SPLITS, Document, read_documents, unit_hash
 from derailleur.tokens.packing import SplitWriter, token_dtype
-from derailleur.tokens.special_tokens import OUR_SPELLING
+from derailleur.tokens.special_tokens import OUR_SPELLING, FimOrder
 from derailleur.tokens.tokenizer import TOKENIZER_FILE, Tokenizer
 
 VERSION = 1
@@ -29,6 +29,9 @@ class TokenizeConfig(Config):
     )
     vocab_size: int = Field(
         49_152, ge=_MIN_VOCAB, le=1 << 20, description="size of a trained vocabulary, tokens"
+    )
+    fim_order: FimOrder = Field(
+        FimOrder.SPM, description="order of infilling prompts under a trained tokenizer: psm or spm"
     )
     training_bytes: int = Field(
         100_000_000, gt=0, description="at most this much training text, evenly sampled, trains it, bytes"
@@ -110,7 +113,7 @@ def _tokenizer(
         tokenizer = Tokenizer.load(config.tokenizer)
     else:
         texts = _training_texts(config, corpus, train, progress)
-        tokenizer = Tokenizer.train(texts, vocab_size=config.vocab_size)
+        tokenizer = Tokenizer.train(texts, vocab_size=config.vocab_size, fim_order=config.fim_order)
     tokenizer.save(out)
     return tokenizer
 

@@ -15,7 +15,15 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from derailleur.errors import CheckpointError, DataError
 from derailleur.io import write_json, write_text
-from derailleur.tokens.special_tokens import END_OF_TEXT, OUR_SPELLING, FimTokens, find_end, find_fim
+from derailleur.tokens.special_tokens import (
+    END_OF_TEXT,
+    OUR_SPELLING,
+    FimOrder,
+    FimTokens,
+    find_end,
+    find_fim,
+    find_order,
+)
 
 TOKENIZER_FILE = "tokenizer.json"
 _CONFIG_FILE = "tokenizer_config.json"
@@ -45,16 +53,23 @@ class Tokenizer:
         vocab_size: one more than the largest id.
         eos_id: follows every document.
         fim: the fill-in-the-middle tokens, or None if the vocabulary has none.
+        fim_order: the order of the parts in infilling prompts.
     """
 
     def __init__(
-        self, serialized: str, *, end_of_text: str = END_OF_TEXT, source: str = TOKENIZER_FILE
+        self,
+        serialized: str,
+        *,
+        end_of_text: str = END_OF_TEXT,
+        fim_order: FimOrder = FimOrder.SPM,
+        source: str = TOKENIZER_FILE,
     ) -> None:
         """Wrap a serialised `tokenizers` tokenizer.
 
         Args:
             serialized: the content of a tokenizer.json.
             end_of_text: the token that ends a document.
+            fim_order: the order of the parts in infilling prompts.
             source: the file to name in errors.
 
         Raises:
@@ -65,6 +80,7 @@ class Tokenizer:
         vocabulary = _parse(serialized, source).get_vocab()
         self.vocab_size = max(vocabulary.values()) + 1
         self.eos_id = vocabulary[end_of_text]
+        self.fim_order = fim_order
         self.fim: FimTokens | None = find_fim(vocabulary, eos_id=self.eos_id)
         control_ids = {self.eos_id} | (self.fim.ids if self.fim else set())
         self._control = {token: i for token, i in vocabulary.items() if i in control_ids}
@@ -76,7 +92,9 @@ class Tokenizer:
         self._check(source)
 
     @classmethod
-    def train(cls, texts: Iterable[str], *, vocab_size: int) -> "Tokenizer":
+    def train(
+        cls, texts: Iterable[str], *, vocab_size: int, fim_order: FimOrder = FimOrder.SPM
+    ) -> "Tokenizer":
         """Train a byte-level BPE with our control tokens as ids 0 to 4; the same texts give the same file."""
         tokenizer = tokenizers.Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -93,7 +111,7 @@ class Tokenizer:
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer.to_str(pretty=True))
+        return cls(tokenizer.to_str(pretty=True), fim_order=fim_order)
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
@@ -118,15 +136,17 @@ class Tokenizer:
             raise CheckpointError(
                 f"{file}: no end-of-document token; set eos_token in {file.parent / _CONFIG_FILE}"
             )
-        return cls(serialized, end_of_text=end_of_text, source=str(file))
+        order = find_order(file.parent / _CONFIG_FILE)
+        return cls(serialized, end_of_text=end_of_text, fim_order=order, source=str(file))
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json, unchanged, and the tokenizer_config.json that says the end token."""
+        """Write tokenizer.json, unchanged, and what it leaves open into tokenizer_config.json."""
         write_json(
             folder / _CONFIG_FILE,
             {
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "eos_token": self._end_of_text,
+                "fim_order": self.fim_order,
                 "clean_up_tokenization_spaces": False,
             },
         )
