@@ -41,11 +41,10 @@ def test_causal(kv_heads: int) -> None:
 @given(
     seq=st.integers(1, 50),
     window=st.integers(1, 20),
-    known=st.integers(0, 20),
+    known=st.integers(0, 30),
     kv_heads=st.sampled_from([1, 2]),
 )
 def test_band_equals_dense(seq: int, window: int, known: int, kv_heads: int) -> None:
-    known = min(known, window)
     q, k, v = random_heads(known + seq, 2, kv_heads, seq * 31 + window)
     expected = dense(q, k, v, band(known + seq, window))[:, known:]
     previous = (k[:, :known], v[:, :known]) if known else None
@@ -95,3 +94,17 @@ def test_causal_blocks_in_bfloat16(seq: int, kv_heads: int) -> None:
     for a, b in zip(exact, rounded, strict=True):
         assert a.grad is not None and b.grad is not None
         torch.testing.assert_close(b.grad.float(), a.grad, atol=0.06, rtol=0.06)
+
+
+@pytest.mark.parametrize("window", [None, 1, 5, 100])
+@pytest.mark.parametrize("cuts", [[0, 40], [0, 1, 1, 20, 40], [0, 7, 40]], ids=str)
+def test_packed_documents_are_apart(window: int | None, cuts: list[int]) -> None:
+    q, k, v = (x[:1] for x in random_heads(40, 4, 2, 4))
+    document = torch.arange(len(cuts) - 1).repeat_interleave(torch.tensor(cuts).diff())
+    together = document.unsqueeze(1) == document
+    expected = dense(q, k, v, band(40, window or 40) & together)
+    if window is None:
+        got = causal_attention(q, k, v, cu_seqlens=torch.tensor(cuts))
+    else:
+        got = banded_attention(q, k, v, window, cu_seqlens=torch.tensor(cuts))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)

@@ -2,9 +2,17 @@
 
 from derailleur.kernels.attention import banded_attention, cached_attention, causal_attention
 from derailleur.kernels.decode_step import decode_step
-from derailleur.kernels.delta_rule import DeltaRuleOutput, chunk_gdn, chunk_kda, recurrent_delta_rule
+from derailleur.kernels.delta_rule import (
+    DeltaRule,
+    DeltaRuleOutput,
+    chunk_gdn,
+    chunk_kda,
+    recurrent_delta_rule,
+)
+from derailleur.kernels.documents import document_positions, documents_of
 
 __all__ = [
+    "DeltaRule",
     "DeltaRuleOutput",
     "banded_attention",
     "cached_attention",
@@ -12,5 +20,7 @@ __all__ = [
     "chunk_gdn",
     "chunk_kda",
     "decode_step",
+    "document_positions",
+    "documents_of",
     "recurrent_delta_rule",
 ]

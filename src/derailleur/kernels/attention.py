@@ -4,23 +4,35 @@ Grouped heads: with `heads = kv_heads * group`, query head h reads key head h //
 repeated in memory: the group's queries become rows of one product.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from derailleur.kernels.documents import documents_of
+
 _CAUSAL_BLOCK_TOKENS = 128
+_BAND_BLOCKS_PER_WINDOW = 4
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, cu_seqlens: Tensor | None = None) -> Tensor:
     """Every token attends to itself and all before it.
 
     Args:
         q: [batch, seq, heads, head_dim].
         k, v: [batch, seq, kv_heads, head_dim].
+        cu_seqlens: int64 [documents + 1], where packed documents begin and end in a batch of one row.
 
     Returns:
         [batch, seq, heads, head_dim].
+
+    Raises:
+        ShapeError: if `cu_seqlens` does not fit.
     """
+    if cu_seqlens is not None:
+        return _document_by_document(causal_attention, q, k, v, cu_seqlens)
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         return _causal_attention_in_blocks(q, k, v)
     grouped = q.shape[2] != k.shape[2]
@@ -51,45 +63,72 @@ def _causal_attention_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def banded_attention(
-    q: Tensor, k: Tensor, v: Tensor, window: int, *, previous: tuple[Tensor, Tensor] | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    window: int,
+    *,
+    previous: tuple[Tensor, Tensor] | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> Tensor:
-    """Every token attends to itself and the `window - 1` tokens before it, in blocks of `window` tokens.
+    """Every token attends to itself and the `window - 1` tokens before it.
 
-    A block of queries reads its own keys and the block before, so the cost is linear in the sequence.
+    A block of queries reads the blocks of keys that its window touches, so the cost is linear in the
+    sequence.
 
     Args:
         q: [batch, seq, heads, head_dim].
         k, v: [batch, seq, kv_heads, head_dim].
-        previous: keys and values [batch, count <= window, kv_heads, head_dim] right before the first token.
+        previous: keys and values [batch, any, kv_heads, head_dim] right before the first token.
+        cu_seqlens: int64 [documents + 1], where packed documents begin and end in a batch of one row.
 
     Returns:
         [batch, seq, heads, head_dim].
+
+    Raises:
+        ShapeError: if `cu_seqlens` does not fit.
     """
+    if cu_seqlens is not None:
+        return _document_by_document(partial(banded_attention, window=window), q, k, v, cu_seqlens)
     B, T, H, D = q.shape
-    known = 0 if previous is None else previous[0].shape[1]
-    if known == 0 and window >= T:
+    if previous is None and window >= T:
         return causal_attention(q, k, v)
-    tail = -T % window
+    size = -(-window // _BAND_BLOCKS_PER_WINDOW)
+    reach = -(-(window - 1) // size)  # how many blocks before its own a query may see
+    known = 0 if previous is None else min(previous[0].shape[1], reach * size)
     if previous is not None:
-        k, v = torch.cat([previous[0], k], 1), torch.cat([previous[1], v], 1)
-    # One block of keys before the first query: what is known of it at its end, nothing before.
-    k, v = (F.pad(x, (0, 0, 0, 0, window - known, tail)) for x in (k, v))
+        k, v = (
+            torch.cat([old[:, old.shape[1] - known :], new], 1)
+            for old, new in zip(previous, (k, v), strict=True)
+        )
+    tail = -T % size
+    k, v = (F.pad(x, (0, 0, 0, 0, reach * size - known, tail)) for x in (k, v))
     q = F.pad(q, (0, 0, 0, 0, 0, tail))
-    N = q.shape[1] // window
-    q = q.unflatten(1, (N, window)).flatten(0, 1)  # [B * N, W, H, D]
-    blocks = [x.unflatten(1, (N + 1, window)) for x in (k, v)]
-    k, v = (torch.cat([x[:, :-1], x[:, 1:]], 2).flatten(0, 1) for x in blocks)  # [B * N, 2 W, kv, D]
-    row = torch.arange(window, device=q.device).unsqueeze(1)
-    column = torch.arange(2 * window, device=q.device)
-    band = (column > row) & (column <= row + window)  # [W, 2 W]
-    mask = band.expand(N, window, 2 * window)
-    if known < window:
-        mask = mask.clone()
-        mask[0, :, : window - known] = False
-    mask = mask.expand(B, -1, -1, -1).flatten(0, 1).unsqueeze(1)  # [B * N, 1, W, 2 W]
+    N = q.shape[1] // size
+    q = q.unflatten(1, (N, size)).flatten(0, 1)  # [B * N, size, H, D]
+    blocks = [x.unflatten(1, (N + reach, size)) for x in (k, v)]
+    k, v = (torch.cat([x[:, i : i + N] for i in range(reach + 1)], 2).flatten(0, 1) for x in blocks)
+    mask = _band(N, size, reach, window, known, q.device).repeat(B, 1, 1).unsqueeze(1)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=k.shape[1] != H)
-    return out.transpose(1, 2).reshape(B, N * window, H, D)[:, :T]
+    return out.transpose(1, 2).reshape(B, N * size, H, D)[:, :T]
+
+
+def _band(num_blocks: int, size: int, reach: int, window: int, known: int, device: torch.device) -> Tensor:
+    """Bool [num_blocks, size, (reach + 1) * size]: which keys of its blocks each query sees."""
+    row = torch.arange(size, device=device).unsqueeze(1)
+    column = torch.arange((reach + 1) * size, device=device)
+    age = row + reach * size - column
+    position = column + size * (torch.arange(num_blocks, device=device) - reach).view(-1, 1, 1)
+    return (age >= 0) & (age < window) & (position >= -known)
+
+
+def _document_by_document(
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor
+) -> Tensor:
+    """Packed documents do not see each other, and need no mask over the whole row for it."""
+    documents = [slice(d.start, d.stop) for d in documents_of(q, cu_seqlens) if d]
+    return torch.cat([attend(q[:, d], k[:, d], v[:, d]) for d in documents], 1)
 
 
 def cached_attention(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:

@@ -15,8 +15,62 @@ Floats = NDArray[np.float32]
 
 
 @compiled
+def _sigmoid(x: float) -> float:
+    return np.float32(1) / (np.float32(1) + math.exp(-x))
+
+
+@compiled
 def _silu(x: float) -> float:
     return x / (np.float32(1) + math.exp(-x))
+
+
+@compiled
+def _softplus(x: float) -> float:
+    return x if x > np.float32(20) else math.log1p(math.exp(x))
+
+
+@compiled
+def _convolve(inputs: Floats, tail: Floats, taps: Floats, mixed: Floats) -> None:
+    """The newest output [channels] of the convolution and its SiLU; the tail moves on by one token."""
+    last = taps.shape[1] - 1
+    for c in range(inputs.shape[0]):
+        total = inputs[c] * taps[c, last]
+        for t in range(last):
+            total += tail[t, c] * taps[c, t]
+        mixed[c] = _silu(total)
+    for t in range(last - 1):
+        tail[t] = tail[t + 1]
+    tail[last - 1] = inputs
+
+
+@compiled
+def _normalize(heads: Floats, scale: float, eps: float) -> None:
+    """Divide each head [heads, dim] by its length, and multiply it by `scale`."""
+    for h in range(heads.shape[0]):
+        square = np.float32(0)
+        for d in range(heads.shape[1]):
+            square += heads[h, d] * heads[h, d]
+        factor = np.float32(scale / math.sqrt(square + np.float32(eps)))
+        for d in range(heads.shape[1]):
+            heads[h, d] *= factor
+
+
+@compiled
+def _delta_rule(q: Floats, k: Floats, v: Floats, beta: float, decay: Floats, S: Floats, read: Floats) -> None:
+    """One token of one head: S [dim, dim] moves on, v [dim] is lost, and read [dim] is the output."""
+    dim = S.shape[0]
+    read[:] = 0
+    for d in range(dim):
+        for e in range(dim):
+            S[d, e] *= decay[d]
+            read[e] += k[d] * S[d, e]
+    for e in range(dim):
+        v[e] = np.float32(beta) * (v[e] - read[e])
+    read[:] = 0
+    for d in range(dim):
+        for e in range(dim):
+            S[d, e] += k[d] * v[e]
+            read[e] += q[d] * S[d, e]
 
 
 @compiled
@@ -31,83 +85,67 @@ def decode_step(
     taps: Floats,
     A_log: Floats,
     dt_bias: Floats,
-    gate_bias: Floats,
+    decay_lower_bound: float | None,
+    write_scale: float,
+    l2_eps: float,
     norm_weight: Floats,
     norm_eps: float,
+    gate_bias: Floats | None,
     silu_gate: bool,
     out: Floats,
 ) -> None:
     """Advance each row's state by one token and write the mixer's output before its last projection.
 
-    All arrays are float32. I = heads * head_dim.
+    All arrays are float32. There are `heads` value heads, and H_k key heads of which each serves
+    heads / H_k of them; channels = (2 * H_k + heads) * head_dim, I = heads * head_dim.
 
     Args:
-        qkv: [rows, 3 * I], the convolution's newest inputs.
-        rate: [rows, heads] (GDN) or [rows, I] (KDA); log decay = -exp(A_log) softplus(rate + dt_bias).
+        qkv: [rows, channels], the convolution's newest inputs.
+        rate: [rows, heads] (GDN) or [rows, I] (KDA), of the decay.
         write: [rows, heads], the write strength before its sigmoid.
         gate: [rows, I], the output gate before its bias and activation.
         slots: [rows], where each row's state is.
-        tail: [slots, taps - 1, 3 * I], shifted in place.
+        tail: [slots, taps - 1, channels], shifted in place.
         state: [slots, heads, head_dim, head_dim], updated in place.
-        taps: [3 * I, taps].
-        A_log: [heads]; dt_bias: like rate's last dimension; gate_bias: [I]; norm_weight: [head_dim].
+        taps: [channels, taps].
+        A_log: [heads]; dt_bias: like rate's last dimension; norm_weight: [head_dim]; gate_bias: [I].
+        decay_lower_bound: None for log decay = -exp(A_log) softplus(rate + dt_bias), else log decay =
+            decay_lower_bound * sigmoid(exp(A_log) (rate + dt_bias)).
+        write_scale: the largest write strength.
         silu_gate: the gate's activation is SiLU, else sigmoid.
         out: [rows, I].
     """
     heads, dim = state.shape[1], state.shape[2]
-    inner = heads * dim
-    num_taps = taps.shape[1]
-    channels_of_head = rate.shape[1] // heads  # 1 for GDN, head_dim for KDA
-    one = np.float32(1)
-    mixed = np.empty(3 * inner, np.float32)
+    key_heads = (qkv.shape[1] // dim - heads) // 2
+    group = heads // key_heads
+    rates = rate.shape[1] // heads  # 1 for GDN, head_dim for KDA
+    mixed = np.empty((2 * key_heads + heads, dim), np.float32)
+    decay, read = np.empty(dim, np.float32), np.empty(dim, np.float32)
     for row in range(qkv.shape[0]):
-        slot = slots[row]
-        for c in range(3 * inner):
-            total = qkv[row, c] * taps[c, num_taps - 1]
-            for t in range(num_taps - 1):
-                total += tail[slot, t, c] * taps[c, t]
-            mixed[c] = _silu(total)
-        for t in range(num_taps - 2):
-            tail[slot, t] = tail[slot, t + 1]
-        tail[slot, num_taps - 2] = qkv[row]
+        _convolve(qkv[row], tail[slots[row]], taps, mixed.reshape(-1))
+        _normalize(mixed[:key_heads], 1 / math.sqrt(dim), l2_eps)
+        _normalize(mixed[key_heads : 2 * key_heads], 1.0, l2_eps)
         for h in range(heads):
-            q, k = mixed[h * dim : (h + 1) * dim], mixed[inner + h * dim : inner + (h + 1) * dim]
-            v = mixed[2 * inner + h * dim : 2 * inner + (h + 1) * dim]
-            q_norm, k_norm = np.float32(0), np.float32(0)
-            for d in range(dim):
-                q_norm += q[d] * q[d]
-                k_norm += k[d] * k[d]
-            q_scale = one / (max(math.sqrt(q_norm), np.float32(1e-6)) * math.sqrt(np.float32(dim)))
-            k_scale = one / max(math.sqrt(k_norm), np.float32(1e-6))
             speed = math.exp(A_log[h])
-            beta = one / (one + math.exp(-write[row, h]))
-            S = state[slot, h]
-            read = np.zeros(dim, np.float32)
-            decay = np.float32(0)
             for d in range(dim):
-                if d < channels_of_head:
-                    x = rate[row, h * channels_of_head + d] + dt_bias[h * channels_of_head + d]
-                    softplus = x if x > np.float32(20) else math.log1p(math.exp(x))
-                    decay = np.float32(math.exp(-speed * softplus))
-                key = np.float32(k[d] * k_scale)
-                k[d] = key
-                for e in range(dim):
-                    S[d, e] *= decay
-                    read[e] += key * S[d, e]
-            for e in range(dim):
-                v[e] = np.float32(beta * (v[e] - read[e]))
-                read[e] = np.float32(0)
-            for d in range(dim):
-                key, query = k[d], np.float32(q[d] * q_scale)
-                for e in range(dim):
-                    S[d, e] += key * v[e]
-                    read[e] += query * S[d, e]
+                if d < rates:
+                    x = rate[row, h * rates + d] + dt_bias[h * rates + d]
+                    if decay_lower_bound is None:
+                        decay[d] = math.exp(-speed * _softplus(x))
+                    else:
+                        decay[d] = math.exp(np.float32(decay_lower_bound) * _sigmoid(speed * x))
+                else:
+                    decay[d] = decay[0]
+            beta = np.float32(write_scale) * _sigmoid(write[row, h])
+            q, k = mixed[h // group], mixed[key_heads + h // group]
+            _delta_rule(q, k, mixed[2 * key_heads + h], beta, decay, state[slots[row], h], read)
             square = np.float32(0)
             for e in range(dim):
                 square += read[e] * read[e]
-            scale = np.float32(one / math.sqrt(square / np.float32(dim) + np.float32(norm_eps)))
+            scale = np.float32(1 / math.sqrt(square / np.float32(dim) + np.float32(norm_eps)))
             for e in range(dim):
-                i = h * dim + e
-                g = gate[row, i] + gate_bias[i]
-                opened = _silu(g) if silu_gate else one / (one + math.exp(-g))
-                out[row, i] = read[e] * scale * norm_weight[e] * opened
+                g = gate[row, h * dim + e]
+                if gate_bias is not None:
+                    g += gate_bias[h * dim + e]
+                opened = _silu(g) if silu_gate else _sigmoid(g)
+                out[row, h * dim + e] = read[e] * scale * norm_weight[e] * opened

@@ -5,17 +5,22 @@
 
 GDN has one `g_t` per head (Yang et al. 2024, arXiv:2412.06464), KDA one per key channel (Kimi Linear,
 arXiv:2510.26692). The recurrence is the definition and the twin that the chunked forms are held to.
+Packed documents start from a state of their own; in the chunked forms each begins at a chunk's start.
 All arithmetic is in the dtype of the inputs, float32 at least; the causal convolution, the gates and
 the output norm live in the mixers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from derailleur.errors import ShapeError
+from derailleur.kernels.documents import documents_of
 
 CHUNK_TOKENS = 64
 _SUBCHUNK_TOKENS = 16
@@ -25,14 +30,41 @@ _SAFE_LOG_DECAY = -60.0
 
 @dataclass(frozen=True)
 class DeltaRuleOutput:
-    """Outputs [batch, seq, heads, value_dim] and the state after the last token."""
+    """Outputs [batch, seq, heads, value_dim] and the state after the last token.
+
+    Attributes:
+        state: [batch, heads, head_dim, value_dim]; of packed documents one each, instead of the batch.
+    """
 
     output: Tensor
-    state: Tensor  # [batch, heads, head_dim, value_dim]
+    state: Tensor
+
+
+class DeltaRule(Protocol):
+    """One of the forms below: they take and give the same."""
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        beta: Tensor,
+        log_decay: Tensor,
+        *,
+        state: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+    ) -> DeltaRuleOutput: ...
 
 
 def recurrent_delta_rule(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, *, state: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    log_decay: Tensor,
+    *,
+    state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> DeltaRuleOutput:
     """The delta rule one token after another: the definition, and the fast form for a few tokens.
 
@@ -41,27 +73,43 @@ def recurrent_delta_rule(
         v: [batch, seq, heads, value_dim].
         beta: [batch, seq, heads], the write strength.
         log_decay: [batch, seq, heads] (GDN) or [batch, seq, heads, head_dim] (KDA), <= 0.
-        state: [batch, heads, head_dim, value_dim], or None for zeros.
+        state: [batch, heads, head_dim, value_dim], or None for zeros. Of packed documents one each.
+        cu_seqlens: int64 [documents + 1], where packed documents begin and end in a batch of one row.
+
+    Raises:
+        ShapeError: if the inputs' shapes do not fit together.
     """
     _check(q, k, v, beta, log_decay)
+    documents = documents_of(q, cu_seqlens)
     q, k, v, beta, decay = _at_least_float32(q, k, v, beta, log_decay)
     decay = decay.exp()
     if decay.dim() == 3:
         decay = decay.unsqueeze(-1)
-    S = _initial_state(q.shape[0], q.shape[2], q, v, state)
-    q = q * q.shape[-1] ** -0.5
-    outputs = []
+    B, _, H, K = q.shape
+    q = q * K**-0.5
     # `unbind` and not indexing: the backward pass of x[:, t] is quadratic in the sequence length.
-    for q_t, k_t, v_t, beta_t, decay_t in zip(*(x.unbind(1) for x in (q, k, v, beta, decay)), strict=True):
-        S = S * decay_t.unsqueeze(-1)
-        delta = beta_t.unsqueeze(-1) * (v_t - (k_t.unsqueeze(-2) @ S).squeeze(-2))  # [B, H, V]
-        S = S + k_t.unsqueeze(-1) * delta.unsqueeze(-2)
-        outputs.append((q_t.unsqueeze(-2) @ S).squeeze(-2))
-    return DeltaRuleOutput(torch.stack(outputs, 1), S)
+    tokens = list(zip(*(x.unbind(1) for x in (q, k, v, beta, decay)), strict=True))
+    initial = _initial_states(state, (B, H, K, v.shape[-1]), q, len(documents))
+    outputs, states = [], []
+    for S, document in zip(initial, documents, strict=True):
+        for q_t, k_t, v_t, beta_t, decay_t in tokens[document.start : document.stop]:
+            S = S * decay_t.unsqueeze(-1)
+            delta = beta_t.unsqueeze(-1) * (v_t - (k_t.unsqueeze(-2) @ S).squeeze(-2))  # [B, H, V]
+            S = S + k_t.unsqueeze(-1) * delta.unsqueeze(-2)
+            outputs.append((q_t.unsqueeze(-2) @ S).squeeze(-2))
+        states.append(S)
+    return DeltaRuleOutput(torch.stack(outputs, 1), torch.cat(states))
 
 
 def chunk_gdn(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, *, state: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    log_decay: Tensor,
+    *,
+    state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> DeltaRuleOutput:
     """The gated delta rule in chunks of 64 tokens (arXiv:2412.06464, section 3.3).
 
@@ -71,8 +119,8 @@ def chunk_gdn(
         ShapeError: if the inputs' shapes do not fit together.
     """
     _check(q, k, v, beta, log_decay)
-    num_tokens = q.shape[1]
-    q, k, v, beta, log_decay = _chunked(q, k, v, beta, log_decay)  # [B, H, N, C, ...]
+    chunks = _Chunks.of(documents_of(q, cu_seqlens), q.device)
+    q, k, v, beta, log_decay = _chunked(chunks, q, k, v, beta, log_decay)  # [B, H, N, C, ...]
     G = log_decay.cumsum(-1)
     mask = _lower_triangle(G.shape[-1], G.device)
     # Masked before exp: above the diagonal the exponent is positive and may overflow, and its zeroed
@@ -88,12 +136,19 @@ def chunk_gdn(
         beta=beta,
         G=G,
         state=state,
-        num_tokens=num_tokens,
+        chunks=chunks,
     )
 
 
 def chunk_kda(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, *, state: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    log_decay: Tensor,
+    *,
+    state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> DeltaRuleOutput:
     """Kimi Delta Attention in chunks of 64 tokens (arXiv:2510.26692, section 3).
 
@@ -105,8 +160,8 @@ def chunk_kda(
         ShapeError: if the inputs' shapes do not fit together.
     """
     _check(q, k, v, beta, log_decay)
-    num_tokens = q.shape[1]
-    q, k, v, beta, log_decay = _chunked(q, k, v, beta, log_decay)
+    chunks = _Chunks.of(documents_of(q, cu_seqlens), q.device)
+    q, k, v, beta, log_decay = _chunked(chunks, q, k, v, beta, log_decay)
     G = log_decay.cumsum(-2)  # [B, H, N, C, K]
     if float(G.detach()[..., -1, :].amin()) > _SAFE_LOG_DECAY:
         decayed_keys = k * (-G).exp()
@@ -125,8 +180,50 @@ def chunk_kda(
         beta=beta,
         G=G,
         state=state,
-        num_tokens=num_tokens,
+        chunks=chunks,
     )
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """How tokens lie in chunks: each document begins at a chunk's start and is padded at its end.
+
+    Attributes:
+        documents: the chunks of each document.
+        places: [seq], where each token lies among the chunks' tokens, or None where none is padded.
+    """
+
+    documents: list[range]
+    places: Tensor | None
+
+    @classmethod
+    def of(cls, documents: Sequence[range], device: torch.device) -> "_Chunks":
+        """Lay out documents."""
+        counts = [-(-len(document) // CHUNK_TOKENS) for document in documents]
+        ends = list(accumulate(counts))
+        chunks = [range(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        if ends[-1] * CHUNK_TOKENS == documents[-1].stop:
+            return cls(chunks, None)
+        starts = (CHUNK_TOKENS * of_document.start for of_document in chunks)
+        places = chain.from_iterable(
+            range(start, start + len(document)) for start, document in zip(starts, documents, strict=True)
+        )
+        return cls(chunks, torch.tensor(list(places), device=device))
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, T, H, ...] -> [B, H, N, C, ...], zeros where padded."""
+        x = x.transpose(1, 2)
+        if self.places is not None:
+            padded = x.new_zeros(*x.shape[:2], self.documents[-1].stop * CHUNK_TOKENS, *x.shape[3:])
+            x = padded.index_copy(2, self.places, x)
+        return x.contiguous().unflatten(2, (-1, CHUNK_TOKENS))
+
+    def join(self, x: Tensor) -> Tensor:
+        """[B, H, N, C, V] -> [B, T, H, V]."""
+        x = x.flatten(2, 3)
+        if self.places is not None:
+            x = x.index_select(2, self.places)
+        return x.transpose(1, 2)
 
 
 def _chunk_scan(
@@ -139,14 +236,13 @@ def _chunk_scan(
     beta: Tensor,
     G: Tensor,
     state: Tensor | None,
-    num_tokens: int,
+    chunks: _Chunks,
 ) -> DeltaRuleOutput:
-    """Solve each chunk for its writes, then carry the state over the chunks.
+    """Solve each chunk for its writes, then carry the state over the chunks of each document.
 
     Args:
         keys_keys, queries_keys: [B, H, N, C, C], decayed products, zero above the diagonal.
         G: [B, H, N, C, 1 or K], the cumulated log decay within the chunk.
-        num_tokens: how many of the N * C tokens are not padding.
     """
     beta = beta.unsqueeze(-1)
     L = (beta * keys_keys).tril(-1)
@@ -159,15 +255,19 @@ def _chunk_scan(
     last = G[..., -1:, :]  # [B, H, N, 1, 1 or K]
     k_out = (k * (last - G).exp()).transpose(-1, -2)
     chunk_decay = last.exp().transpose(-1, -2)  # [B, H, N, 1 or K, 1]
-    S = _initial_state(q.shape[0], q.shape[1], q, v, state)
-    outputs = []
     parts = (x.unbind(2) for x in (U, W, q_in, queries_keys, k_out, chunk_decay))
-    for U_n, W_n, q_n, qk_n, k_n, decay_n in zip(*parts, strict=True):
-        writes = U_n - W_n @ S
-        outputs.append(q_n @ S + qk_n @ writes)
-        S = decay_n * S + k_n @ writes
-    output = torch.stack(outputs, 2).flatten(2, 3)  # [B, H, N * C, V]
-    return DeltaRuleOutput(output.transpose(1, 2)[:, :num_tokens], S)
+    steps = list(zip(*parts, strict=True))
+    initial = _initial_states(
+        state, (*q.shape[:2], q.shape[-1], v.shape[-1]), q, len(chunks.documents)
+    )
+    outputs, states = [], []
+    for S, document in zip(initial, chunks.documents, strict=True):
+        for U_n, W_n, q_n, qk_n, k_n, decay_n in steps[document.start : document.stop]:
+            writes = U_n - W_n @ S
+            outputs.append(q_n @ S + qk_n @ writes)
+            S = decay_n * S + k_n @ writes
+        states.append(S)
+    return DeltaRuleOutput(chunks.join(torch.stack(outputs, 2)), torch.cat(states))
 
 
 def _decayed_products(rows: Tensor, columns: Tensor, G: Tensor) -> Tensor:
@@ -193,21 +293,26 @@ def _decayed_products(rows: Tensor, columns: Tensor, G: Tensor) -> Tensor:
     return torch.cat(lines, -2)
 
 
-def _chunked(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor) -> list[Tensor]:
+def _chunked(
+    chunks: _Chunks, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor
+) -> list[Tensor]:
     """[B, T, H, ...] -> float32 [B, H, N, C, ...]; padding writes nothing and does not decay."""
     tensors = _at_least_float32(q * q.shape[-1] ** -0.5, k, v, beta, log_decay)
-    padding = -q.shape[1] % CHUNK_TOKENS
-    chunked = []
-    for x in tensors:
-        padded = F.pad(x, [0, 0] * (x.dim() - 2) + [0, padding]) if padding else x
-        chunked.append(padded.unflatten(1, (-1, CHUNK_TOKENS)).movedim(3, 1).contiguous())
-    return chunked
+    return [chunks.split(x) for x in tensors]
 
 
-def _initial_state(batch: int, heads: int, q: Tensor, v: Tensor, state: Tensor | None) -> Tensor:
-    if state is not None:
-        return state.to(q.dtype)
-    return q.new_zeros(batch, heads, q.shape[-1], v.shape[-1])
+def _initial_states(state: Tensor | None, shape: tuple[int, ...], like: Tensor, num_documents: int) -> Sequence[Tensor]:
+    """The state [batch, heads, head_dim, value_dim] = shape in which each document starts.
+
+    Raises:
+        ShapeError: if there is a state, and not one for each row or document.
+    """
+    if state is None:
+        return [like.new_zeros(shape)] * num_documents
+    expected = (num_documents * shape[0], *shape[1:])
+    if state.shape != expected:
+        raise ShapeError(f"delta rule: expected a state {expected}, got {tuple(state.shape)}")
+    return state.to(like.dtype).split(shape[0])
 
 
 def _at_least_float32(*tensors: Tensor) -> list[Tensor]:
