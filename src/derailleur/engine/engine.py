@@ -90,6 +90,7 @@ class Engine:
         weight = model.embed.weight
         self.decoder = model
         self.max_context = config.max_context or model.config.max_positions
+        model.check_positions(self.max_context)
         self.runner = Runner(model, weight.device)
         self.memory = StateMemory(model, config.state_memory_bytes, weight.dtype, weight.device)
         self.scheduler = Scheduler(
@@ -205,10 +206,12 @@ class Engine:
     def decode_speed(
         self, placement: Placement, batch: int, context_tokens: int, *, steps: int = 16, warmup: int = 3
     ) -> DecodeSpeed:
-        """Measure decoding of `batch` rows after `context_tokens` tokens, also beyond the model's context.
+        """Measure decoding of `batch` rows after `context_tokens` tokens.
+
+        It may be beyond the context that the model was trained for, unless positions are learned.
 
         Raises:
-            CapacityError: if the rows' states do not fit into the memory budget.
+            CapacityError: if the rows' states do not fit into the memory budget, or learned positions end.
         """
         return decode_speed(self, placement, batch, context_tokens, steps=steps, warmup=warmup)
 

@@ -72,9 +72,8 @@ class Runner:
         """Let every state consume its piece; states that are not traced advance."""
         plan = self._plan(pieces)
         ordered = [pieces[place] for place in plan.order]
-        tokens = torch.tensor([token for piece in ordered for token in piece.tokens], device=self.device)
+        x = self._embed(ordered)
         blocks = [self._rows(block, ordered) for block in plan.blocks]
-        x = self.decoder.embed(tokens)
         traced: list[_Traced] = []
         for layer, layer_plan in zip(self.decoder.layers, plan.layers, strict=True):
             assert isinstance(layer, DecoderLayer)
@@ -96,6 +95,14 @@ class Runner:
                 self._plans.clear()
             plan = self._plans[key] = make_plan(pieces, self.device)
         return plan
+
+    def _embed(self, ordered: Sequence[Piece]) -> Tensor:
+        """[tokens, hidden] of all pieces, one after another."""
+        tokens = torch.tensor([token for piece in ordered for token in piece.tokens], device=self.device)
+        if self.decoder.position_embed is None:
+            return self.decoder.embed(tokens)
+        positions = [piece.state.length + i for piece in ordered for i in range(len(piece.tokens))]
+        return self.decoder.embed_tokens(tokens, torch.tensor(positions, device=self.device))
 
     def _rows(self, block: Block, ordered: Sequence[Piece]) -> tuple[Rows, Rotary]:
         positions = [ordered[row].state.length for row in block.rows]

@@ -44,6 +44,7 @@ def decode_speed(
     tokens = _random_tokens(context_tokens, engine.decoder.config.vocab_size)
     request = Request(prompt=tokens, placement=placement, max_tokens=warmup + steps + 1, ignore_eos=True)
     claim = Claim(placement, context_tokens + request.max_tokens)
+    engine.decoder.check_positions(claim.capacity_tokens)
     states = engine.memory.allocate([claim] * batch)
     if states is None:
         raise CapacityError(

@@ -2,22 +2,27 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from derailleur.config import validate
 from derailleur.errors import CheckpointError
 from derailleur.io import atomic_path, read_json, write_json
 from derailleur.model.config import DecoderConfig
 from derailleur.model.decoder import Decoder
+from derailleur.model.weights import (
+    WEIGHTS,
+    TensorSpec,
+    read_header,
+    read_tensors,
+    weight_files,
+    write_tensors,
+)
 
 MODEL_TYPE = "derailleur"
-WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -45,28 +50,74 @@ def save_model(decoder: Decoder, folder: Path, *, tokenizer_from: Path | None = 
     config.json is written last: a folder without it is not a checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: x.detach().contiguous().cpu() for name, x in decoder.state_dict().items()}
+    weights = decoder.state_dict()
     if decoder.config.tie_embeddings:
         weights.pop("head.weight")
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(weights, str(temporary), metadata={"format": "pt"})
-    for name in TOKENIZER_FILES:
-        if tokenizer_from is not None and (tokenizer_from / name).is_file():
-            with atomic_path(folder / name) as temporary:
-                shutil.copyfile(tokenizer_from / name, temporary)
-    if not (folder / "generation_config.json").is_file():
-        write_json(folder / "generation_config.json", {"do_sample": False})
-    description = {
+        write_tensors(temporary, {name: TensorSpec.of(x) for name, x in weights.items()}, weights.items())
+    if tokenizer_from is not None:
+        copy_tokenizer(tokenizer_from, folder)
+    write_generation_settings(folder)
+    dtype = str(decoder.embed.weight.dtype).removeprefix("torch.")
+    write_json(folder / "config.json", describe(decoder.config) | {"dtype": dtype})
+
+
+def describe(config: DecoderConfig) -> dict[str, Any]:
+    """The content of config.json but for `dtype`: the shape, and what tools look for that do not know us."""
+    return {
         "architectures": ["DerailleurForCausalLM"],
         "model_type": MODEL_TYPE,
-        "vocab_size": decoder.config.vocab_size,
-        "hidden_size": decoder.config.hidden_size,
-        "num_hidden_layers": decoder.config.num_layers,
-        "max_position_embeddings": decoder.config.max_positions,
-        "tie_word_embeddings": decoder.config.tie_embeddings,
-        "derailleur": decoder.config.model_dump(mode="json"),
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
+        "max_position_embeddings": config.max_positions,
+        "tie_word_embeddings": config.tie_embeddings,
+        "derailleur": config.model_dump(mode="json"),
     }
-    write_json(folder / "config.json", description)
+
+
+def tensor_names(config: DecoderConfig) -> list[str]:
+    """What model.safetensors holds: every parameter once."""
+    with torch.device("meta"):
+        names = list(Decoder(config).state_dict())
+    return [name for name in names if name != "head.weight" or not config.tie_embeddings]
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the tokenizer's and the generation files that are there."""
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            with atomic_path(folder / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+
+
+def write_generation_settings(folder: Path) -> None:
+    """Complete generation_config.json, so that whoever generates stops at the end of a document."""
+    settings = _special_ids(folder) | {"do_sample": False} | generation_settings(folder)
+    write_json(folder / "generation_config.json", settings)
+
+
+def _special_ids(folder: Path) -> dict[str, int]:
+    """The ids of the special tokens that tokenizer_config.json names; without a pad token the end pads."""
+    if not (folder / "tokenizer_config.json").is_file() or not (folder / "tokenizer.json").is_file():
+        return {}
+    names: dict[str, Any] = read_json(folder / "tokenizer_config.json")
+    tokenizer: dict[str, Any] = read_json(folder / "tokenizer.json")
+    vocabulary = dict(tokenizer.get("model", {}).get("vocab", {}))
+    vocabulary |= {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+    ids = {}
+    for name in ("bos_token", "eos_token", "pad_token"):
+        token = names.get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        if token in vocabulary:
+            ids[f"{name}_id"] = vocabulary[token]
+    if "eos_token_id" in ids:
+        ids.setdefault("pad_token_id", ids["eos_token_id"])
+    return ids
 
 
 def load_config(folder: Path) -> DecoderConfig:
@@ -94,46 +145,41 @@ def load_model(
         CheckpointError: if a file is missing, broken, or does not fit the configuration.
     """
     folder = model_folder(folder)
-    config = load_config(folder)
     with torch.device("meta"):
-        decoder = Decoder(config)
-    weights = read_weights(folder / WEIGHTS)
-    if config.tie_embeddings:
-        weights["head.weight"] = weights.get("embed.weight", torch.empty(0))
-    check_weights(decoder, weights, folder / WEIGHTS)
-    decoder.load_state_dict(weights, assign=True)
-    decoder.rotary = type(decoder.rotary)(config.head_dim, config.rope_theta)
-    if config.tie_embeddings:
-        decoder.head.weight = decoder.embed.weight
-    return decoder.to(device=device, dtype=dtype).eval()
+        decoder = Decoder(load_config(folder))
+    load_weights(decoder, folder, device=torch.device(device), dtype=dtype)
+    return decoder.to(device).eval()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of one safetensors file.
+def load_weights(decoder: Decoder, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Give a decoder the weights of a folder; it may be on the meta device.
 
     Raises:
-        CheckpointError: if the file is missing or broken.
+        CheckpointError: if a file is missing or broken, or a tensor does not fit.
     """
-    try:
-        with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from None
+    files = weight_files(folder) or [folder / WEIGHTS]
+    headers = {file: read_header(file) for file in files}
+    specs = {name: spec for header in headers.values() for name, spec in header.items()}
+    if decoder.config.tie_embeddings and "embed.weight" in specs:
+        specs["head.weight"] = specs["embed.weight"]
+    check_weights(decoder, specs, folder if len(files) > 1 else files[0])
+    weights = {name: x.to(device=device, dtype=dtype) for file in files for name, x in read_tensors(file)}
+    if decoder.config.tie_embeddings:
+        weights["head.weight"] = weights["embed.weight"]
+    decoder.load_state_dict(weights, assign=True)
+    if decoder.config.tie_embeddings:
+        decoder.head.weight = decoder.embed.weight
 
 
-def check_weights(decoder: Decoder, weights: dict[str, Tensor], path: Path) -> None:
+def check_weights(decoder: Decoder, specs: Mapping[str, TensorSpec], path: Path) -> None:
     """Refuse weights that do not fit a decoder, naming the first tensor that does not."""
     expected = {name: tuple(x.shape) for name, x in decoder.state_dict().items()}
     for name, shape in expected.items():
-        if name not in weights:
+        if name not in specs:
             raise CheckpointError(f"{path}: tensor '{name}' is missing")
-        if tuple(weights[name].shape) != shape:
-            raise CheckpointError(
-                f"{path}: tensor '{name}' has shape {tuple(weights[name].shape)}, expected {shape}"
-            )
-    extra = sorted(set(weights) - set(expected))
+        if specs[name].shape != shape:
+            raise CheckpointError(f"{path}: tensor '{name}' has shape {specs[name].shape}, expected {shape}")
+    extra = sorted(set(specs) - set(expected))
     if extra:
         raise CheckpointError(f"{path}: tensor '{extra[0]}' is not part of this model")
 

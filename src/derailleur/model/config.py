@@ -1,9 +1,12 @@
 """The shape of a decoder: everything that its weights' shapes and its arithmetic depend on."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from derailleur.config import Config
 from derailleur.model.mixers import FullAttentionConfig, GdnConfig, KdaConfig, SlidingWindowConfig
+from derailleur.model.rotary import RopeScaling
 
 
 class MixersConfig(Config):
@@ -21,7 +24,10 @@ class MixersConfig(Config):
 
 
 class DecoderConfig(Config):
-    """A Llama-style decoder: RMSNorm, RoPE, gated MLP, grouped attention."""
+    """A decoder with pre-norms and grouped attention.
+
+    The defaults are Llama's: RMSNorm, rotary positions, a gated MLP with SiLU, no biases.
+    """
 
     vocab_size: int = Field(gt=0, description="Rows of the embedding.")
     hidden_size: int = Field(gt=0, description="Width of the residual stream.")
@@ -29,15 +35,34 @@ class DecoderConfig(Config):
     num_heads: int = Field(gt=0, description="Query heads.")
     num_kv_heads: int = Field(gt=0, description="Key-value heads; 1 is multi-query attention.")
     head_dim: int = Field(gt=0, description="Width of one head.")
-    intermediate_size: int = Field(gt=0, description="Width of the gated MLP.")
-    max_positions: int = Field(gt=0, description="The trained context, tokens.")
+    intermediate_size: int = Field(gt=0, description="Width of the MLP.")
+    max_positions: int = Field(
+        gt=0, description="The trained context, tokens; learned positions end there for good."
+    )
+    positions: Literal["rotary", "learned"] = Field(
+        "rotary", description="Rotate queries and keys, or add a learned embedding to the tokens'."
+    )
     rope_theta: float = Field(10_000.0, gt=0, description="Base of the rotary frequencies.")
+    rope_scaling: RopeScaling | None = Field(
+        None, description="How rotary frequencies reach beyond the context of the first training, if at all."
+    )
+    norm: Literal["rms", "layer"] = Field(
+        "rms", description="RMSNorm, or LayerNorm with bias; norms inside mixers are RMSNorm in either case."
+    )
     norm_eps: float = Field(1e-5, gt=0, description="Added to the mean square in every norm.")
+    mlp: Literal["gated", "plain"] = Field(
+        "gated", description="down(act(gate(x)) * up(x)), or down(act(up(x)))."
+    )
+    activation: Literal["silu", "gelu", "gelu_tanh"] = Field("silu", description="Of the MLP.")
+    mlp_bias: bool = Field(False, description="Biases on the MLP's projections.")
     tie_embeddings: bool = Field(True, description="The head shares the embedding's weights.")
     attention_bias: bool = Field(False, description="Biases on the q, k, v projections.")
     attention_output_bias: bool = Field(False, description="Bias on the attention's output projection.")
     qk_norm: bool = Field(False, description="RMSNorm over each query and key head.")
-    mixers: MixersConfig = Field(MixersConfig(), description="The mixers of every layer.")
+    mixers: MixersConfig = Field(MixersConfig(), description="The mixers that layers have.")
+    banks: tuple[str, ...] | None = Field(
+        None, description="Letters of each layer's mixers, as in [F, FSKG, G]; all of `mixers` if absent."
+    )
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "DecoderConfig":
@@ -45,6 +70,21 @@ class DecoderConfig(Config):
             raise ValueError(
                 f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}"
             )
-        if self.head_dim % 2:
+        if self.head_dim % 2 and self.positions == "rotary":
             raise ValueError(f"head_dim {self.head_dim} is odd; rotary positions need pairs")
         return self
+
+    @model_validator(mode="after")
+    def _banks_fit(self) -> "DecoderConfig":
+        if self.banks is None:
+            return self
+        if len(self.banks) != self.num_layers:
+            raise ValueError(f"banks has {len(self.banks)} entries for {self.num_layers} layers")
+        for layer, bank in enumerate(self.banks):
+            if not bank or "".join(x for x in self.mixers.letters if x in bank) != bank:
+                raise ValueError(f"banks[{layer}]: '{bank}' is not some of '{self.mixers.letters}' in order")
+        return self
+
+    def bank(self, layer: int) -> str:
+        """The letters of a layer's mixers, in canonical order."""
+        return self.mixers.letters if self.banks is None else self.banks[layer]

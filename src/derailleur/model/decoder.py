@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from derailleur.errors import PlacementError
+from derailleur.errors import CapacityError, PlacementError
+from derailleur.kernels import document_positions
 from derailleur.model.config import DecoderConfig
-from derailleur.model.layers import GatedMlp, RmsNorm, RotaryTable
+from derailleur.model.layers import build_mlp, build_norm
 from derailleur.model.mixers import Mixer, build_mixer
-from derailleur.model.mixers.base import Rotary
+from derailleur.model.rotary import Rotary, RotaryTable
 from derailleur.placement import MIXER_NAMES, Placement
 
 
@@ -30,14 +31,14 @@ class DecoderOutput:
 class DecoderLayer(nn.Module):
     """x + mixer(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: DecoderConfig, index: int) -> None:
         super().__init__()
-        self.input_norm = RmsNorm(config.hidden_size, config.norm_eps)
+        self.input_norm = build_norm(config)
         self.mixers = nn.ModuleDict(
-            {MIXER_NAMES[letter]: build_mixer(letter, config) for letter in config.mixers.letters}
+            {MIXER_NAMES[letter]: build_mixer(letter, config, index) for letter in config.bank(index)}
         )
-        self.post_norm = RmsNorm(config.hidden_size, config.norm_eps)
-        self.mlp = GatedMlp(config.hidden_size, config.intermediate_size)
+        self.post_norm = build_norm(config)
+        self.mlp = build_mlp(config)
 
     def mixer(self, letter: str) -> Mixer:
         """The mixer of a letter.
@@ -47,7 +48,7 @@ class DecoderLayer(nn.Module):
         """
         name = MIXER_NAMES[letter]
         if name not in self.mixers:
-            raise PlacementError(f"mixer '{letter}' is not in this model; it has {', '.join(self.mixers)}")
+            raise PlacementError(f"mixer '{letter}' is not in this layer; it has {', '.join(self.mixers)}")
         mixer = self.mixers[name]
         assert isinstance(mixer, Mixer)
         return mixer
@@ -59,41 +60,53 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        learned, rotary = config.positions == "learned", config.positions == "rotary"
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
-        self.norm = RmsNorm(config.hidden_size, config.norm_eps)
+        self.position_embed = nn.Embedding(config.max_positions, config.hidden_size) if learned else None
+        self.layers = nn.ModuleList(DecoderLayer(config, index) for index in range(config.num_layers))
+        self.norm = build_norm(config)
         self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.head.weight = self.embed.weight
-        self.rotary = RotaryTable(config.head_dim, config.rope_theta)
+        self.rotary = RotaryTable(config.head_dim if rotary else 0, config.rope_theta, config.rope_scaling)
 
     @property
     def full_placement(self) -> Placement:
-        """Full attention in every layer: the teacher."""
-        return Placement.uniform("F", self.config.num_layers)
+        """Full attention, the teacher's, in every layer that has it; else the first mixer of its bank."""
+        return Placement("".join(self.config.bank(layer)[0] for layer in range(self.config.num_layers)))
 
     def reset_parameters(self, seed: int) -> None:
-        """Random weights from a seed: normal with the usual 1/sqrt(2 layers) on residual outputs."""
+        """Random weights from a seed: normal, times 1/sqrt(2 layers) on residual outputs; no biases."""
         generator = torch.Generator().manual_seed(seed)
         residual = 0.02 * (2 * self.config.num_layers) ** -0.5
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 into_residual = name.endswith(("o_proj.weight", "out_proj.weight", "down_proj.weight"))
                 nn.init.normal_(parameter, std=residual if into_residual else 0.02, generator=generator)
+            elif name.endswith(".bias"):
+                nn.init.zeros_(parameter)
 
     def forward(
-        self, tokens: Tensor, placement: Placement | None = None, *, collect: bool = False
+        self,
+        tokens: Tensor,
+        placement: Placement | None = None,
+        *,
+        cu_seqlens: Tensor | None = None,
+        collect: bool = False,
     ) -> DecoderOutput:
-        """Next-token logits of whole sequences that start at position 0.
+        """Next-token logits of whole sequences.
 
         Args:
-            tokens: [batch, seq] int64.
+            tokens: [batch, seq] int64; every row starts at position 0.
             placement: one mixer per layer; full attention everywhere if None.
+            cu_seqlens: [documents + 1] int64, from 0 to seq: where the documents in a single row begin.
+                Positions start anew in each, and nothing of one reaches the next.
             collect: also give every layer's mixer input and output.
         """
         inputs: list[Tensor] = []
         outputs: list[Tensor] = []
-        hidden = self.hidden(tokens, placement, collect=(inputs, outputs) if collect else None)
+        collected = (inputs, outputs) if collect else None
+        hidden = self.hidden(tokens, placement, cu_seqlens=cu_seqlens, collect=collected)
         return DecoderOutput(self.head(hidden), inputs, outputs)
 
     def hidden(
@@ -101,6 +114,7 @@ class Decoder(nn.Module):
         tokens: Tensor,
         placement: Placement | None = None,
         *,
+        cu_seqlens: Tensor | None = None,
         collect: tuple[list[Tensor], list[Tensor]] | None = None,
     ) -> Tensor:
         """The final normed hidden states [batch, seq, hidden], from which `logits` computes logits."""
@@ -109,12 +123,12 @@ class Decoder(nn.Module):
             raise PlacementError(
                 f"placement '{placement}' has {len(placement)} layers, not {len(self.layers)}"
             )
-        x = self.embed(tokens)
-        rotary: Rotary = self.rotary.sequence(tokens.shape[1])
+        positions, rotary = self._place(tokens, cu_seqlens)
+        x = self.embed_tokens(tokens, positions)
         for layer, letter in zip(self.layers, placement, strict=True):
             assert isinstance(layer, DecoderLayer)
             normed = layer.input_norm(x)
-            mixed = layer.mixer(letter)(normed, rotary)
+            mixed = layer.mixer(letter)(normed, rotary, cu_seqlens)
             if collect is not None:
                 collect[0].append(normed)
                 collect[1].append(mixed)
@@ -122,6 +136,37 @@ class Decoder(nn.Module):
             x = x + layer.mlp(layer.post_norm(x))
         return self.norm(x)
 
+    def embed_tokens(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Embeddings [..., hidden] of tokens at their positions, which matter where they are learned.
+
+        Args:
+            tokens: int64 of any shape.
+            positions: int64 that broadcasts to it, all below `max_positions` where they are learned.
+        """
+        x = self.embed(tokens)
+        return x if self.position_embed is None else x + self.position_embed(positions)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., hidden] -> [..., vocab]."""
         return self.head(hidden)
+
+    def check_positions(self, length: int) -> None:
+        """Refuse a sequence that learned positions do not reach; rotary ones go on for ever.
+
+        Raises:
+            CapacityError: if it is too long.
+        """
+        limit = self.config.max_positions
+        if self.position_embed is not None and length > limit:
+            raise CapacityError(f"{length} tokens are too many: the model's learned positions end at {limit}")
+
+    def _place(self, tokens: Tensor, cu_seqlens: Tensor | None) -> tuple[Tensor, Rotary]:
+        """Positions [seq] of the tokens [batch, seq], and their rotations."""
+        if cu_seqlens is None:
+            length = tokens.shape[1]
+            self.check_positions(length)
+            return torch.arange(length, device=tokens.device), self.rotary.sequence(length)
+        positions = document_positions(tokens, cu_seqlens)
+        last = int(positions.max())
+        self.check_positions(last + 1)
+        return positions, self.rotary.at(positions, last)

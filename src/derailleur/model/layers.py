@@ -1,12 +1,17 @@
-"""The parts of a decoder layer that all mixers share: norm, rotary table, gated MLP."""
+"""The parts of a decoder layer beside its mixers: norms and MLPs."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derailleur.model.mixers.base import Rotary
+if TYPE_CHECKING:
+    from derailleur.model.config import DecoderConfig
 
 
 class RmsNorm(nn.Module):
@@ -45,47 +50,64 @@ class _RmsNorm(torch.autograd.Function):
         return torch.addcmul(gradient, normed, along, value=-1).mul_(scale), weight_gradient, None
 
 
-class RotaryTable(nn.Module):
-    """Cosines and sines by position, grown on demand; never part of a checkpoint."""
+class LayerNorm(nn.Module):
+    """Mean and variance norm over the last dimension, with bias."""
 
-    cos: Tensor
-    sin: Tensor
-
-    def __init__(self, head_dim: int, theta: float) -> None:
+    def __init__(self, size: int, eps: float) -> None:
         super().__init__()
-        self.head_dim, self.theta = head_dim, theta
-        self.register_buffer("cos", torch.empty(0, head_dim), persistent=False)
-        self.register_buffer("sin", torch.empty(0, head_dim), persistent=False)
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.eps = eps
 
-    def sequence(self, length: int) -> Rotary:
-        """Positions 0 .. length - 1: [length, head_dim]."""
-        self._reserve(length)
-        return Rotary(self.cos[:length], self.sin[:length])
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return F.layer_norm(x, weight.shape, weight, bias, self.eps)
 
-    def at(self, positions: Tensor, max_position: int) -> Rotary:
-        """Any positions [batch, seq]: [batch, seq, head_dim]."""
-        self._reserve(max_position + 1)
-        return Rotary(self.cos[positions], self.sin[positions])
 
-    def _reserve(self, length: int) -> None:
-        if length <= self.cos.shape[0]:
-            return
-        length = 1 << max(length - 1, 255).bit_length()
-        device = self.cos.device
-        exponent = torch.arange(0, self.head_dim, 2, device=device, dtype=torch.float32) / self.head_dim
-        angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), self.theta**-exponent)
-        angles = torch.cat([angles, angles], -1)
-        self.cos, self.sin = angles.cos(), angles.sin()
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+}
 
 
 class GatedMlp(nn.Module):
-    """down(silu(gate(x)) * up(x))."""
+    """down(act(gate(x)) * up(x))."""
 
-    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: str, *, bias: bool) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=False)
+        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=bias)
+        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=bias)
+        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=bias)
+        self.activate = _ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(self.activate(self.gate_proj(x)) * self.up_proj(x))
+
+
+class PlainMlp(nn.Module):
+    """down(act(up(x)))."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: str, *, bias: bool) -> None:
+        super().__init__()
+        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=bias)
+        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=bias)
+        self.activate = _ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(self.activate(self.up_proj(x)))
+
+
+def build_norm(config: DecoderConfig) -> RmsNorm | LayerNorm:
+    """A norm of the residual stream."""
+    if config.norm == "rms":
+        return RmsNorm(config.hidden_size, config.norm_eps)
+    return LayerNorm(config.hidden_size, config.norm_eps)
+
+
+def build_mlp(config: DecoderConfig) -> GatedMlp | PlainMlp:
+    """A layer's MLP, with random weights."""
+    sizes = config.hidden_size, config.intermediate_size
+    if config.mlp == "gated":
+        return GatedMlp(*sizes, config.activation, bias=config.mlp_bias)
+    return PlainMlp(*sizes, config.activation, bias=config.mlp_bias)
