@@ -81,12 +81,13 @@ def test_cached_rows_with_different_pasts(num_tokens: int) -> None:
 
 @pytest.mark.parametrize("seq", [1, 127, 128, 300])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_causal_blocks_in_bfloat16(seq: int, kv_heads: int) -> None:
-    """The form for CPUs that multiply bfloat16, outputs and gradients, against float32."""
+@pytest.mark.parametrize("window", [None, 50])
+def test_products_in_bfloat16(seq: int, kv_heads: int, window: int | None) -> None:
+    """The forms for CPUs that multiply bfloat16, outputs and gradients, against float32."""
     exact = [x.bfloat16().float().requires_grad_() for x in random_heads(seq, 4, kv_heads, 3)]
     rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
-    expected = dense(*exact, band(seq, seq))
-    got = causal_attention(*rounded)
+    expected = dense(*exact, band(seq, window or seq))
+    got = causal_attention(*rounded) if window is None else banded_attention(*rounded, window)
     assert got.dtype == torch.bfloat16
     torch.testing.assert_close(got.float(), expected, atol=0.03, rtol=0.03)
     for out in (expected, got):

@@ -96,11 +96,7 @@ def test_pieces_continue_from_the_state(rule: str) -> None:
 
 def test_recurrence_equals_the_formula() -> None:
     """The update written out for one head and one token at a time, in plain matrices."""
-    x = {
-        name: v[0, :, 0]
-        for name, v in make_inputs("kda", seq=5, decay=0.7).items()
-        if name != "state"
-    }
+    x = {name: v[0, :, 0] for name, v in make_inputs("kda", seq=5, decay=0.7).items() if name != "state"}
     S = torch.zeros(8, 5, dtype=torch.float64)
     for t in range(5):
         decayed = torch.diag(x["log_decay"][t].exp()) @ S

@@ -1,143 +1,343 @@
-"""The contract that every mixer keeps: causal, resumable, isolated between slots, exact rollback."""
+"""The contract that every mixer keeps: causal, packed, resumable, isolated between slots, exact rollback."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from derailleur.model import Decoder, Mixer, Pool, Rotary, Rows
+from derailleur.errors import ConfigError, ShapeError
+from derailleur.model import (
+    DecoderConfig,
+    FullAttentionConfig,
+    GdnConfig,
+    KdaConfig,
+    Mixer,
+    MixersConfig,
+    Pool,
+    Rows,
+    SlidingWindowConfig,
+    Trace,
+)
+from derailleur.model.mixers import build_mixer
+from derailleur.model.mixers.recurrent import RecurrentPool
+from derailleur.model.rotary import Rotary, RotaryTable
+from derailleur.placement.placement import MIXERS
 
 CPU = torch.device("cpu")
-LETTERS = "FSKG"
-SEQ = 80
+SEQ, HIDDEN, HEAD_DIM, WINDOW = 150, 32, 8, 12
+
+VARIANTS = {
+    "F": MixersConfig(),
+    "F windowed": MixersConfig(F=FullAttentionConfig(window_tokens=WINDOW, first_window_layer=1)),
+    "S": MixersConfig(S=SlidingWindowConfig(window_tokens=WINDOW)),
+    "S of one token": MixersConfig(S=SlidingWindowConfig(window_tokens=1)),
+    "S wider than the text": MixersConfig(S=SlidingWindowConfig(window_tokens=10_000)),
+    "K": MixersConfig(K=KdaConfig()),
+    "K sigmoid": MixersConfig(K=KdaConfig(gate_activation="sigmoid", convolution_tokens=2)),
+    "K bounded": MixersConfig(K=KdaConfig(decay_lower_bound=-5.0, gate_bias=False)),
+    "K grouped": MixersConfig(K=KdaConfig(num_key_heads=2, num_value_heads=6, head_dim=5)),
+    "K negative": MixersConfig(K=KdaConfig(negative_eigenvalues=True)),
+    "G": MixersConfig(G=GdnConfig()),
+    "G sigmoid": MixersConfig(G=GdnConfig(gate_activation="sigmoid", convolution_tokens=5)),
+    "G grouped": MixersConfig(G=GdnConfig(num_key_heads=1, num_value_heads=3, head_dim=6, gate_bias=False)),
+    "G negative": MixersConfig(G=GdnConfig(negative_eigenvalues=True, num_key_heads=2)),
+}
+"""By the letter of the mixer that is tested and, where that has settings, what is set."""
+
+RECURRENT = [name for name in VARIANTS if name[0] in "KG"]
 
 
-@pytest.fixture(params=LETTERS)
-def mixer(request: pytest.FixtureRequest, supernet: Decoder) -> Mixer:
-    return supernet.layers[1].mixer(request.param)
+def configure(mixers: MixersConfig) -> DecoderConfig:
+    return DecoderConfig(
+        vocab_size=8,
+        hidden_size=HIDDEN,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=HEAD_DIM,
+        intermediate_size=8,
+        max_positions=512,
+        mixers=mixers,
+    )
 
 
-@pytest.fixture
+def build(name: str) -> Mixer:
+    """A mixer of layer 1 whose weights are all random, gates, biases and norms too."""
+    torch.manual_seed(0)
+    mixer = build_mixer(name[0], configure(VARIANTS[name]), 1).eval()
+    with torch.no_grad():
+        for parameter in mixer.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape)
+    return mixer
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def mixer(request: pytest.FixtureRequest) -> Mixer:
+    return build(request.param)
+
+
+@pytest.fixture(scope="module")
 def x() -> Tensor:
-    return torch.randn(3, SEQ, 32, generator=torch.Generator().manual_seed(5))
+    return torch.randn(3, SEQ, HIDDEN, generator=torch.Generator().manual_seed(5))
 
 
-def dirty_pool(mixer: Mixer) -> Pool:
+TABLE = RotaryTable(HEAD_DIM, 10_000.0)
+
+
+def whole(mixer: Mixer, x: Tensor, cuts: Sequence[int] = ()) -> Tensor:
+    """Rows mixed from position 0; with cuts, documents packed into one row."""
+    seq = x.shape[1]
+    if not cuts:
+        return mixer(x, TABLE.sequence(seq))
+    bounds = torch.tensor([0, *cuts, seq])
+    positions = torch.cat([torch.arange(int(n)) for n in bounds.diff()]).unsqueeze(0)
+    return mixer(x, TABLE.at(positions, seq), bounds)
+
+
+def dirty_pool(mixer: Mixer, dtype: torch.dtype = torch.float32) -> Pool:
     """A pool of 7 slots full of another request's leftovers, then slots 1, 2 and 4 given out."""
-    pool = mixer.new_pool(7, SEQ + 40, dtype=torch.float32, device=CPU)
+    pool = mixer.new_pool(7, SEQ + 40, dtype=dtype, device=CPU)
     for tensor in pool.tensors().values():
         tensor.fill_(torch.nan)
     pool.clear(torch.tensor([1, 2, 4]))
     return pool
 
 
-def rotary(supernet: Decoder, rows: Rows) -> Rotary:
-    return supernet.rotary.at(rows.token_positions, rows.max_position + rows.num_tokens - 1)
+def place(rows: Rows) -> Rotary:
+    return TABLE.at(rows.token_positions, rows.max_position + rows.num_tokens - 1)
 
 
-def extend(supernet: Decoder, mixer: Mixer, pool: Pool, x: Tensor, slots: list[int], at: int) -> Tensor:
+def extend(mixer: Mixer, pool: Pool, x: Tensor, slots: list[int], at: int) -> Tensor:
     rows = Rows.of(slots, [at] * len(slots), x.shape[1], CPU)
-    mixed, _ = mixer.extend(x, pool, rows, rotary(supernet, rows))
+    mixed, _ = mixer.extend(x, pool, rows, place(rows))
     return mixed
 
 
+def verify(
+    mixer: Mixer, pool: Pool, x: Tensor, slots: list[int], at: int
+) -> tuple[Tensor, Rows, Trace | None]:
+    rows = Rows.of(slots, [at] * len(slots), x.shape[1], CPU)
+    mixed, trace = mixer.extend(x, pool, rows, place(rows), trace=True)
+    return mixed, rows, trace
+
+
+def close(got: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_every_mixer_is_here() -> None:
+    assert {name[0] for name in VARIANTS} == set(MIXERS)
+
+
 @torch.no_grad()
-def test_causal(mixer: Mixer, supernet: Decoder, x: Tensor) -> None:
+def test_causal(mixer: Mixer, x: Tensor) -> None:
     changed = x.clone()
-    changed[:, 50:] = 7
-    table = supernet.rotary.sequence(SEQ)
-    torch.testing.assert_close(mixer(changed, table)[:, :50], mixer(x, table)[:, :50], atol=1e-5, rtol=1e-5)
+    changed[:, 70:] = 7
+    close(whole(mixer, changed)[:, :70], whole(mixer, x)[:, :70])
+
+
+@torch.no_grad()
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(0, SEQ), max_size=6).map(sorted))
+def test_packed_equals_separate(mixer: Mixer, x: Tensor, cuts: list[int]) -> None:
+    """Documents of any length, empty ones too."""
+    packed = whole(mixer, x[:1], cuts or [SEQ])
+    for start, end in pairwise([0, *cuts, SEQ]):
+        if start < end:
+            close(packed[:, start:end], whole(mixer, x[:1, start:end]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cuts", [[1, 2, 75], [64, 128], [70, 71]], ids=str)
+def test_documents_do_not_leak(mixer: Mixer, x: Tensor, cuts: list[int]) -> None:
+    before = whole(mixer, x[:1], cuts)
+    for start, end in pairwise([0, *cuts, SEQ]):
+        changed = x[:1].clone()
+        changed[:, start:end] = 1e3
+        after = whole(mixer, changed, cuts)
+        others = torch.ones(SEQ, dtype=torch.bool)
+        others[start:end] = False
+        torch.testing.assert_close(after[:, others], before[:, others], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cuts", [[0, 100], [0, 90, 80, SEQ], [1, SEQ]], ids=str)
+def test_cuts_that_do_not_fit_are_one_line(mixer: Mixer, x: Tensor, cuts: list[int]) -> None:
+    with pytest.raises(ShapeError, match="expected cu_seqlens to rise from 0 to 150"):
+        mixer(x[:1], TABLE.sequence(SEQ), torch.tensor(cuts))
+    with pytest.raises(ShapeError, match="expected one row, got a batch of 3"):
+        mixer(x, TABLE.sequence(SEQ), torch.tensor([0, SEQ]))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("slots", [[1, 2], [2, 1], [1, 4], [4]], ids=str)
-@pytest.mark.parametrize(
-    "pieces", [[80], [1] * 80, [40, 1, 5, 34], [33, 33, 14]], ids=["whole", "steps", "mixed", "long"]
-)
-def test_state_equals_sequence(
-    mixer: Mixer, supernet: Decoder, x: Tensor, slots: list[int], pieces: list[int]
-) -> None:
-    x = x[: len(slots)]
-    expected = mixer(x, supernet.rotary.sequence(SEQ))
+@pytest.mark.parametrize("pieces", [[SEQ], [1] * 50, [40, 1, 5, 34], [33, 33, 64]], ids=lambda p: str(p[:4]))
+def test_pieces_equal_whole(mixer: Mixer, x: Tensor, slots: list[int], pieces: list[int]) -> None:
+    x = x[: len(slots), : sum(pieces)]
     pool, at, outputs = dirty_pool(mixer), 0, []
     for n in pieces:
-        outputs.append(extend(supernet, mixer, pool, x[:, at : at + n], slots, at))
+        outputs.append(extend(mixer, pool, x[:, at : at + n], slots, at))
         at += n
-    torch.testing.assert_close(torch.cat(outputs, 1), expected, atol=1e-5, rtol=1e-4)
+    close(torch.cat(outputs, 1), whole(mixer, x))
 
 
 @torch.no_grad()
-def test_rows_at_different_positions(mixer: Mixer, supernet: Decoder, x: Tensor) -> None:
-    expected = mixer(x, supernet.rotary.sequence(SEQ))
+@settings(max_examples=8, deadline=None)
+@given(pieces=st.lists(st.integers(1, 90), min_size=1, max_size=8))
+def test_any_pieces_equal_whole(mixer: Mixer, x: Tensor, pieces: list[int]) -> None:
+    pool, at, expected = dirty_pool(mixer), 0, whole(mixer, x[:1])
+    for n in pieces:
+        n = min(n, SEQ - at)
+        if n:
+            close(extend(mixer, pool, x[:1, at : at + n], [2], at), expected[:, at : at + n])
+        at += n
+
+
+@torch.no_grad()
+def test_rows_at_different_positions(mixer: Mixer, x: Tensor) -> None:
+    expected = whole(mixer, x)
     pool, lengths = dirty_pool(mixer), [70, 3, 41]
     for row, (slot, n) in enumerate(zip([1, 2, 4], lengths, strict=True)):
-        extend(supernet, mixer, pool, x[row : row + 1, :n], [slot], 0)
+        extend(mixer, pool, x[row : row + 1, :n], [slot], 0)
     rows = Rows.of([1, 2, 4], lengths, 1, CPU)
     step = torch.stack([x[row, n : n + 1] for row, n in enumerate(lengths)])
-    mixed, _ = mixer.extend(step, pool, rows, rotary(supernet, rows))
+    mixed, _ = mixer.extend(step, pool, rows, place(rows))
     for row, n in enumerate(lengths):
-        torch.testing.assert_close(mixed[row, 0], expected[row, n], atol=1e-5, rtol=1e-4)
+        close(mixed[row, 0], expected[row, n])
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("accepted", [[1, 1], [3, 1], [2, 5], [5, 5]], ids=str)
-def test_rollback_is_exact(mixer: Mixer, supernet: Decoder, x: Tensor, accepted: list[int]) -> None:
+@pytest.mark.parametrize("accepted", [[n, 6 - n] for n in range(1, 6)], ids=str)
+def test_verify_keeps_any_number(mixer: Mixer, x: Tensor, accepted: list[int]) -> None:
     """Verify 5 tokens, keep some, go on: as if the forgotten ones had never been there."""
     x, slots, start, drafted = x[:2], [1, 4], 30, 5
-    expected = mixer(x, supernet.rotary.sequence(SEQ))
+    expected = whole(mixer, x)
     pool = dirty_pool(mixer)
-    extend(supernet, mixer, pool, x[:, :start], slots, 0)
+    extend(mixer, pool, x[:, :start], slots, 0)
     junk = x[:, start : start + drafted].clone()
     for row, n in enumerate(accepted):
         junk[row, n:] = 9.0
-    rows = Rows.of(slots, [start, start], drafted, CPU)
-    mixed, trace = mixer.extend(junk, pool, rows, rotary(supernet, rows), trace=True)
+    mixed, rows, trace = verify(mixer, pool, junk, slots, start)
     mixer.commit(pool, rows, trace, torch.tensor(accepted))
     for row, n in enumerate(accepted):
-        torch.testing.assert_close(mixed[row, :n], expected[row, start : start + n], atol=1e-5, rtol=1e-4)
+        close(mixed[row, :n], expected[row, start : start + n])
         at = start + n
-        rest = extend(supernet, mixer, pool, x[row : row + 1, at : at + 20], [slots[row]], at)
-        torch.testing.assert_close(rest[0], expected[row, at : at + 20], atol=1e-5, rtol=1e-4)
+        for piece in (1, 20):
+            rest = extend(mixer, pool, x[row : row + 1, at : at + piece], [slots[row]], at)
+            close(rest[0], expected[row, at : at + piece])
+            at += piece
 
 
 @torch.no_grad()
-def test_copy_and_grow_keep_the_state(mixer: Mixer, supernet: Decoder, x: Tensor) -> None:
-    expected = mixer(x[:1], supernet.rotary.sequence(SEQ))
+def test_a_trace_without_commit_is_forgotten(mixer: Mixer, x: Tensor) -> None:
     pool = dirty_pool(mixer)
-    extend(supernet, mixer, pool, x[:1, :40], [2], 0)
+    extend(mixer, pool, x[:1, :40], [2], 0)
+    verify(mixer, pool, torch.full((1, 32, HIDDEN), 9.0), [2], 40)
+    close(extend(mixer, pool, x[:1, 40:80], [2], 40), whole(mixer, x[:1, :80])[:, 40:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("num_tokens", [1, 40, 100])
+def test_snapshot_goes_into_another_slot(mixer: Mixer, x: Tensor, num_tokens: int) -> None:
+    expected = whole(mixer, x[:1])
+    pool = dirty_pool(mixer)
+    extend(mixer, pool, x[:1, :num_tokens], [2], 0)
+    snapshot = pool.snapshot(2, num_tokens)
+    extend(mixer, pool, torch.full((1, 20, HIDDEN), 9.0), [2], num_tokens)  # must not reach the snapshot
+    for target in (pool, dirty_pool(mixer)):
+        for slot in (4, 2):
+            target.restore(slot, snapshot)
+            mixed = extend(mixer, target, x[:1, num_tokens:], [slot], num_tokens)
+            close(mixed, expected[:, num_tokens:])
+    for name, saved in snapshot.items():
+        assert saved.numel() <= pool.tensors()[name][2].numel()
+        if name in ("keys", "values"):
+            assert saved.shape[1] == min(num_tokens, pool.tensors()[name].shape[2])
+
+
+@torch.no_grad()
+def test_copy_and_grow_keep_the_state(mixer: Mixer, x: Tensor) -> None:
+    expected = whole(mixer, x[:1])
+    pool = dirty_pool(mixer)
+    extend(mixer, pool, x[:1, :40], [2], 0)
     pool.copy(2, torch.tensor([4, 1]))
     pool.grow(11)
     assert pool.num_slots == 11
     for slot in (1, 2, 4):
-        mixed = extend(supernet, mixer, pool, x[:1, 40:], [slot], 40)
-        torch.testing.assert_close(mixed, expected[:, 40:], atol=1e-5, rtol=1e-4)
-
-
-def test_recurrent_memory_does_not_grow_with_the_context(supernet: Decoder) -> None:
-    def size(letter: str, capacity: int) -> int:
-        mixer = supernet.layers[0].mixer(letter)
-        return mixer.new_pool(1, capacity, dtype=torch.float32, device=CPU).bytes_per_slot
-
-    for letter in "SKG":
-        assert size(letter, 10_000) == size(letter, 20_000)
-    assert size("F", 20_000) == 2 * size("F", 10_000) == 20_000 * 2 * 2 * 8 * 4
+        close(extend(mixer, pool, x[:1, 40:], [slot], 40), expected[:, 40:])
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("letter", ["K", "G"])
-def test_fused_step_equals_the_torch_path(letter: str, supernet: Decoder, x: Tensor) -> None:
+def test_bfloat16_pools(mixer: Mixer, x: Tensor) -> None:
+    """Weights and caches in bfloat16; the recurrent state stays float32."""
+    expected = whole(mixer, x[:1])
+    rounded = deepcopy(mixer).bfloat16()
+    pool = dirty_pool(rounded, torch.bfloat16)
+    at, outputs = 0, []
+    for n in (40, 1, 1, 50, 5):
+        outputs.append(extend(rounded, pool, x[:1, at : at + n].bfloat16(), [2], at))
+        at += n
+    got = torch.cat(outputs, 1)
+    assert got.dtype == torch.bfloat16
+    error = (got.float() - expected[:, :at]).norm() / expected[:, :at].norm()
+    assert error < 0.03
+    for name, tensor in pool.tensors().items():
+        assert tensor.dtype == (torch.float32 if name == "state" else torch.bfloat16)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", RECURRENT)
+def test_fused_step_equals_the_torch_path(name: str, x: Tensor) -> None:
     """One token through the fused kernel and through a trace, which never uses it."""
-    mixer, slots = supernet.layers[1].mixer(letter), [4, 1, 2]
+    mixer, slots = build(name), [4, 1, 2]
     pool = dirty_pool(mixer)
-    extend(supernet, mixer, pool, x[:, :37], slots, 0)
-    rows = Rows.of(slots, [37] * 3, 1, CPU)
-    table = rotary(supernet, rows)
-    expected, trace = mixer.extend(x[:, 37:38], pool, rows, table, trace=True)
+    assert isinstance(pool, RecurrentPool) and pool.state.dtype == torch.float32
+    extend(mixer, pool, x[:, :37], slots, 0)
     before = {name: tensor.clone() for name, tensor in pool.tensors().items()}
-    got, _ = mixer.extend(x[:, 37:38], pool, rows, table)
-    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+    got = extend(mixer, pool, x[:, 37:38], slots, 37)
     fused = {name: tensor.clone() for name, tensor in pool.tensors().items()}
     for name, tensor in pool.tensors().items():
         tensor.copy_(before[name])
+    expected, rows, trace = verify(mixer, pool, x[:, 37:38], slots, 37)
     mixer.commit(pool, rows, trace, torch.ones(3, dtype=torch.int64))
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
     for name, tensor in pool.tensors().items():
         torch.testing.assert_close(fused[name], tensor, atol=1e-6, rtol=1e-5, equal_nan=True)
+
+
+@torch.no_grad()
+def test_decays_stay_above_their_bound() -> None:
+    mixer = build("K bounded")
+    seen = mixer.project(100 * torch.randn(1, 50, HIDDEN))
+    _, log_decay = mixer._rates(seen)
+    assert -5.0 <= float(log_decay.min()) < -4.9 and float(log_decay.max()) <= 0
+
+
+def test_head_counts_must_fit() -> None:
+    config = configure(MixersConfig(G=GdnConfig(num_key_heads=3)))
+    with pytest.raises(ConfigError, match=r"mixers\.G: 4 value heads are not a multiple of num_key_heads 3"):
+        build_mixer("G", config, 0)
+
+
+def test_windows_and_states_do_not_grow_with_the_context() -> None:
+    def size(name: str, capacity: int) -> int:
+        return build(name).new_pool(1, capacity, dtype=torch.float32, device=CPU).bytes_per_slot
+
+    for name in VARIANTS:
+        constant = name not in ("F", "S wider than the text")
+        assert (size(name, 1_000) == size(name, 2_000)) == constant
+    assert size("F", 2_000) == 2 * size("F", 1_000) == 2_000 * 2 * 2 * HEAD_DIM * 4
+
+
+def test_layers_before_the_first_windowed_one_see_everything() -> None:
+    config = configure(VARIANTS["F windowed"])
+    pools = [
+        build_mixer("F", config, layer).new_pool(1, 1_000, dtype=torch.float32, device=CPU)
+        for layer in range(2)
+    ]
+    lengths = [pool.tensors()["keys"].shape[2] for pool in pools]
+    assert lengths[0] == 1_000 and lengths[1] < 100

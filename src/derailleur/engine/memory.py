@@ -114,7 +114,7 @@ class StateMemory:
         self.budget_bytes = budget_bytes
         self._decoder, self._dtype, self._device = decoder, dtype, device
         self._pools: dict[_SlotKind, SlotPool] = {}
-        self._sizes: dict[tuple[str, int], tuple[int, bool]] = {}
+        self._sizes: dict[tuple[int, str, int], tuple[int, bool]] = {}
 
     @property
     def allocated_bytes(self) -> int:
@@ -209,18 +209,18 @@ class StateMemory:
         """The kind of slot that a claim needs in each layer."""
         kinds = []
         for layer, letter in enumerate(claim.placement):
-            size, recurrent = self._size(letter, claim.capacity_tokens)
+            size, recurrent = self._size(layer, letter, claim.capacity_tokens)
             kinds.append(_SlotKind(layer, letter, size, claim.capacity_tokens, recurrent))
         return kinds
 
-    def _size(self, letter: str, capacity_tokens: int) -> tuple[int, bool]:
+    def _size(self, layer: int, letter: str, capacity_tokens: int) -> tuple[int, bool]:
         """Bytes of a slot, and whether it is recurrent; read off a pool that occupies no memory."""
-        known = self._sizes.get((letter, capacity_tokens))
+        known = self._sizes.get((layer, letter, capacity_tokens))
         if known is None:
             meta = torch.device("meta")
-            pool = self._mixer(0, letter).new_pool(1, capacity_tokens, dtype=self._dtype, device=meta)
+            pool = self._mixer(layer, letter).new_pool(1, capacity_tokens, dtype=self._dtype, device=meta)
             known = pool.bytes_per_slot, isinstance(pool, RecurrentPool)
-            self._sizes[letter, capacity_tokens] = known
+            self._sizes[layer, letter, capacity_tokens] = known
         return known
 
     def _mixer(self, layer: int, letter: str) -> Mixer:

@@ -93,10 +93,12 @@ def banded_attention(
     B, T, H, D = q.shape
     if previous is None and window >= T:
         return causal_attention(q, k, v)
-    size = -(-window // _BAND_BLOCKS_PER_WINDOW)
+    known = 0 if previous is None else previous[0].shape[1]
+    window = min(window, known + T)
+    size = min(-(-window // _BAND_BLOCKS_PER_WINDOW), T)
     reach = -(-(window - 1) // size)  # how many blocks before its own a query may see
-    known = 0 if previous is None else min(previous[0].shape[1], reach * size)
     if previous is not None:
+        known = min(known, reach * size)
         k, v = (
             torch.cat([old[:, old.shape[1] - known :], new], 1)
             for old, new in zip(previous, (k, v), strict=True)
@@ -108,10 +110,28 @@ def banded_attention(
     q = q.unflatten(1, (N, size)).flatten(0, 1)  # [B * N, size, H, D]
     blocks = [x.unflatten(1, (N + reach, size)) for x in (k, v)]
     k, v = (torch.cat([x[:, i : i + N] for i in range(reach + 1)], 2).flatten(0, 1) for x in blocks)
-    mask = _band(N, size, reach, window, known, q.device).repeat(B, 1, 1).unsqueeze(1)
-    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=k.shape[1] != H)
-    return out.transpose(1, 2).reshape(B, N * size, H, D)[:, :T]
+    mask = _band(N, size, reach, window, known, q.device).repeat(B, 1, 1)
+    return _masked_attention(q, k, v, mask).reshape(B, N * size, H, D)[:, :T]
+
+
+def _masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Many short sequences [rows, seq, heads, D] and their keys, under a bool mask [rows, seq, keys].
+
+    On a CPU that multiplies bfloat16 plain products take half the time of the fused kernel, forward and
+    backward; in float32 it is the other way round.
+    """
+    _, T, H, D = q.shape
+    kv = k.shape[2]
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1), enable_gqa=kv != H)
+        return out.transpose(1, 2)
+    group = H // kv
+    q = (q * D**-0.5).unflatten(2, (kv, group)).transpose(1, 2).flatten(2, 3)  # [rows, kv, T * group, D]
+    hidden = ~mask.repeat_interleave(group, 1).unsqueeze(1)
+    scores = (q @ k.permute(0, 2, 3, 1)).masked_fill(hidden, -torch.inf)
+    out = scores.softmax(-1) @ v.transpose(1, 2)
+    return out.unflatten(2, (T, group)).transpose(1, 2).flatten(2, 3)
 
 
 def _band(num_blocks: int, size: int, reach: int, window: int, known: int, device: torch.device) -> Tensor:

@@ -257,9 +257,7 @@ def _chunk_scan(
     chunk_decay = last.exp().transpose(-1, -2)  # [B, H, N, 1 or K, 1]
     parts = (x.unbind(2) for x in (U, W, q_in, queries_keys, k_out, chunk_decay))
     steps = list(zip(*parts, strict=True))
-    initial = _initial_states(
-        state, (*q.shape[:2], q.shape[-1], v.shape[-1]), q, len(chunks.documents)
-    )
+    initial = _initial_states(state, (*q.shape[:2], q.shape[-1], v.shape[-1]), q, len(chunks.documents))
     outputs, states = [], []
     for S, document in zip(initial, chunks.documents, strict=True):
         for U_n, W_n, q_n, qk_n, k_n, decay_n in steps[document.start : document.stop]:
@@ -301,7 +299,9 @@ def _chunked(
     return [chunks.split(x) for x in tensors]
 
 
-def _initial_states(state: Tensor | None, shape: tuple[int, ...], like: Tensor, num_documents: int) -> Sequence[Tensor]:
+def _initial_states(
+    state: Tensor | None, shape: tuple[int, ...], like: Tensor, num_documents: int
+) -> Sequence[Tensor]:
     """The state [batch, heads, head_dim, value_dim] = shape in which each document starts.
 
     Raises:

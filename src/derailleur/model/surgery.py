@@ -74,7 +74,7 @@ def _from_attention(mixer: RecurrentMixer, attention: Attention, input_scale: Te
     )
     qkv = mixer.in_proj_qkvz if isinstance(mixer, Gdn) else mixer.in_proj_qkv
     assert isinstance(qkv, torch.nn.Linear)
-    qkv.weight[: 3 * mixer.inner_size] = torch.cat([q, k, v])
+    qkv.weight[: mixer.qkv_size] = torch.cat([q, k, v])
     mixer.out_proj.weight.copy_(attention.o_proj.weight)
     mixer.convolution.weight.zero_()
     mixer.convolution.weight[..., -1] = 1
@@ -82,13 +82,14 @@ def _from_attention(mixer: RecurrentMixer, attention: Attention, input_scale: Te
     # input of unit variance times the input norm's weights.
     value_scale = (v * input_scale).square().sum(-1).mean().sqrt()
     mixer.norm.weight.fill_(_AVERAGED_SHARE * value_scale)
-    mixer.gate_bias.fill_(_OPEN_GATE[mixer.settings.gate_activation])
+    if mixer.gate_bias is not None:
+        mixer.gate_bias.fill_(_OPEN_GATE[mixer.settings.gate_activation])
     mixer.A_log.zero_()
-    rates_per_head = mixer.dt_bias.numel() // mixer.num_heads
+    rates_per_head = mixer.dt_bias.numel() // mixer.num_value_heads
     if rates_per_head == 1:
-        mixer.dt_bias.copy_(inverse_softplus(_time_scales(mixer.num_heads)))
+        mixer.dt_bias.copy_(inverse_softplus(_time_scales(mixer.num_value_heads)))
     else:
-        mixer.dt_bias.copy_(inverse_softplus(_time_scales(rates_per_head)).repeat(mixer.num_heads))
+        mixer.dt_bias.copy_(inverse_softplus(_time_scales(rates_per_head)).repeat(mixer.num_value_heads))
 
 
 def _per_query_head(weight: Tensor, head_dim: int, group: int) -> Tensor:

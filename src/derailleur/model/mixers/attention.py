@@ -1,49 +1,32 @@
-"""The projections that full and sliding-window attention share; grouped heads, RoPE, optional norms."""
+"""Softmax attention, over the whole past or a window of it: grouped heads, RoPE, optional norms."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from derailleur.kernels import banded_attention, causal_attention
 from derailleur.model.layers import RmsNorm
-from derailleur.model.mixers.base import Mixer, Pool, Rotary
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, Trace
+from derailleur.model.mixers.key_value import KeyValuePool, WindowPool
+from derailleur.model.rotary import Rotary
 
 if TYPE_CHECKING:
     from derailleur.model.config import DecoderConfig
 
 
-@dataclass
-class KeyValuePool(Pool):
-    """Keys and values [slots, kv_heads, length, head_dim], keys already rotated."""
-
-    keys: Tensor
-    values: Tensor
-
-    @classmethod
-    def zeros(
-        cls,
-        num_slots: int,
-        kv_heads: int,
-        length: int,
-        head_dim: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> KeyValuePool:
-        """A zeroed pool."""
-        shape = (num_slots, kv_heads, length, head_dim)
-        return cls(
-            torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device)
-        )
-
-
 class Attention(Mixer):
-    """Multi-head, grouped-query or multi-query attention: one class, a number of key-value heads."""
+    """Multi-head, grouped-query or multi-query attention: one class, a number of key-value heads.
 
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
+    Args:
+        window: how many tokens a token sees, itself included; None for all.
+    """
+
+    def __init__(self, config: DecoderConfig, layer: int, window: int | None) -> None:
+        super().__init__(config, layer)
+        self.window = window
         self.head_dim = config.head_dim
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
         q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
@@ -54,6 +37,28 @@ class Attention(Mixer):
         self.o_proj = nn.Linear(q_size, config.hidden_size, bias=config.attention_output_bias)
         self.q_norm = RmsNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = RmsNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
+
+    def forward(self, x: Tensor, rotary: Rotary, cu_seqlens: Tensor | None = None) -> Tensor:
+        q, k, v = self.project(x, rotary)
+        if self.window is None:
+            return self.output(causal_attention(q, k, v, cu_seqlens=cu_seqlens))
+        return self.output(banded_attention(q, k, v, self.window, cu_seqlens=cu_seqlens))
+
+    def new_pool(
+        self, num_slots: int, capacity_tokens: int, *, dtype: torch.dtype, device: torch.device
+    ) -> KeyValuePool:
+        length = capacity_tokens
+        if self.window is not None:
+            length = min(self.window, capacity_tokens) + MAX_TRACE_TOKENS
+        shape = (num_slots, self.num_kv_heads, length, self.head_dim)
+        keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        return KeyValuePool(keys, values) if self.window is None else WindowPool(keys, values, self.window)
+
+    def extend(
+        self, x: Tensor, pool: Pool, rows: Rows, rotary: Rotary, *, trace: bool = False
+    ) -> tuple[Tensor, Trace | None]:
+        assert isinstance(pool, KeyValuePool)
+        return self.output(pool.extend(*self.project(x, rotary), rows)), None
 
     def project(self, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries [B, T, H, D], rotated keys and values [B, T, kv, D]."""

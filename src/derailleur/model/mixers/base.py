@@ -7,32 +7,21 @@ in their requests the new tokens stand; positions come from the request, never f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from derailleur.model.rotary import Rotary
 
 if TYPE_CHECKING:
     from derailleur.model.config import DecoderConfig
 
 MAX_TRACE_TOKENS = 32
 """The most tokens that one traced `extend` (a verify step) may append and still be rolled back."""
-
-
-class Rotary(NamedTuple):
-    """Cosines and sines of the tokens' positions: [seq, head_dim] or [batch, seq, head_dim]."""
-
-    cos: Tensor
-    sin: Tensor
-
-    def apply(self, x: Tensor) -> Tensor:
-        """Rotate x [batch, seq, heads, head_dim] in the two-halves convention of Llama."""
-        cos, sin = self.cos.unsqueeze(-2).to(x.dtype), self.sin.unsqueeze(-2).to(x.dtype)
-        first, second = x.chunk(2, -1)
-        return x * cos + torch.cat([-second, first], -1) * sin
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,13 +116,17 @@ class Rows:
             pooled[self.slots] = values
 
 
+Snapshot: TypeAlias = Mapping[str, Tensor]
+"""What one slot held at some moment, in memory of its own: the tensors of its pool by name."""
+
+
 @dataclass
 class Pool:
     """Tensors whose first dimension is the slot."""
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: x for name, x in vars(self).items() if isinstance(x, Tensor)}
 
     @property
     def num_slots(self) -> int:
@@ -155,6 +148,16 @@ class Pool:
         for x in self.tensors().values():
             x[targets] = x[source].clone()
 
+    def snapshot(self, slot: int, num_tokens: int) -> Snapshot:
+        """Copy what a request of `num_tokens` tokens has written; nothing after changes the copy."""
+        return {name: x[slot].clone() for name, x in self.tensors().items()}
+
+    def restore(self, slot: int, snapshot: Snapshot) -> None:
+        """Set a slot of this pool, or of another of the same mixer, to a snapshot."""
+        for name, x in self.tensors().items():
+            saved = snapshot[name]
+            x[slot][tuple(slice(size) for size in saved.shape)] = saved
+
     def grow(self, num_slots: int) -> None:
         """Enlarge to `num_slots`; what the slots hold is kept."""
         for name, x in self.tensors().items():
@@ -174,8 +177,20 @@ class Mixer(nn.Module, ABC):
     letter: ClassVar[str]
 
     @abstractmethod
-    def forward(self, x: Tensor, rotary: Rotary) -> Tensor:
-        """Mix whole sequences that start at position 0: [batch, seq, hidden] -> the same."""
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, x: Tensor, rotary: Rotary, cu_seqlens: Tensor | None = None) -> Tensor:
+        """Mix whole sequences that start at position 0: [batch, seq, hidden] -> the same.
+
+        Args:
+            cu_seqlens: int64 [documents + 1], where the documents packed into the one row of x begin and
+                end; nothing of a document reaches the next.
+
+        Raises:
+            ShapeError: if `cu_seqlens` does not fit.
+        """
 
     @abstractmethod
     def new_pool(
@@ -216,6 +231,6 @@ def register(letter: str) -> Callable[[MixerClass], MixerClass]:
     return add
 
 
-def build_mixer(letter: str, config: DecoderConfig) -> Mixer:
-    """The mixer of a letter, with random weights."""
-    return _REGISTRY[letter](config)
+def build_mixer(letter: str, config: DecoderConfig, layer: int) -> Mixer:
+    """The mixer of a letter for a layer, with random weights."""
+    return _REGISTRY[letter](config, layer)

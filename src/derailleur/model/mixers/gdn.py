@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from derailleur.kernels import DeltaRuleOutput, chunk_gdn
+from derailleur.kernels import chunk_gdn
 from derailleur.model.mixers.base import register
 from derailleur.model.mixers.recurrent import Projections, RecurrentConfig, RecurrentMixer
 
@@ -20,20 +20,17 @@ class GdnConfig(RecurrentConfig):
 
 @register("G")
 class Gdn(RecurrentMixer):
-    """Gated DeltaNet: log_decay = -exp(A_log) softplus(W_a x + dt_bias), one per head."""
+    """Gated DeltaNet: one decay per value head."""
 
-    def __init__(self, config: DecoderConfig) -> None:
+    chunked = staticmethod(chunk_gdn)
+
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
         assert config.mixers.G is not None
-        super().__init__(config, config.mixers.G, num_rates=1)
-        self.in_proj_qkvz = nn.Linear(config.hidden_size, 4 * self.inner_size, bias=False)
-        self.in_proj_ba = nn.Linear(config.hidden_size, 2 * self.num_heads, bias=False)
+        super().__init__(config, layer, config.mixers.G, num_rates=1)
+        self.in_proj_qkvz = nn.Linear(config.hidden_size, self.qkv_size + self.value_size, bias=False)
+        self.in_proj_ba = nn.Linear(config.hidden_size, 2 * self.num_value_heads, bias=False)
 
     def project(self, x: Tensor) -> Projections:
-        qkv, z = self.in_proj_qkvz(x).split([3 * self.inner_size, self.inner_size], -1)
+        qkv, z = self.in_proj_qkvz(x).split([self.qkv_size, self.value_size], -1)
         write, rate = self.in_proj_ba(x).chunk(2, -1)
         return Projections(qkv, rate, write, z)
-
-    def chunked(
-        self, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor | None
-    ) -> DeltaRuleOutput:
-        return chunk_gdn(q, k, v, beta, log_decay, state=state)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from derailleur.kernels import DeltaRuleOutput, chunk_kda
+from derailleur.kernels import chunk_kda
 from derailleur.model.mixers.base import register
 from derailleur.model.mixers.recurrent import Projections, RecurrentConfig, RecurrentMixer
 
@@ -17,27 +18,32 @@ if TYPE_CHECKING:
 class KdaConfig(RecurrentConfig):
     """Settings of Kimi Delta Attention."""
 
+    decay_lower_bound: float | None = Field(
+        None,
+        lt=0,
+        description="If given, log decay = this * sigmoid(exp(A_log) (rate + dt_bias)).",
+    )
+
 
 @register("K")
 class Kda(RecurrentMixer):
-    """KDA: log_decay = -exp(A_log) softplus(W_f x + dt_bias), one per head and key channel.
+    """KDA: one decay per value head and key channel; decay and output gate have rank head_dim."""
 
-    W_f and the output gate W_g have rank head_dim.
-    """
+    chunked = staticmethod(chunk_kda)
 
-    def __init__(self, config: DecoderConfig) -> None:
-        assert config.mixers.K is not None
-        super().__init__(config, config.mixers.K, num_rates=config.head_dim)
-        self.in_proj_qkv = nn.Linear(config.hidden_size, 3 * self.inner_size, bias=False)
-        self.in_proj_fgb = nn.Linear(config.hidden_size, 2 * self.head_dim + self.num_heads, bias=False)
-        self.f_proj = nn.Linear(self.head_dim, self.inner_size, bias=False)
-        self.g_proj = nn.Linear(self.head_dim, self.inner_size, bias=False)
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
+        settings = config.mixers.K
+        assert settings is not None
+        num_rates = settings.head_dim or config.head_dim
+        super().__init__(
+            config, layer, settings, num_rates=num_rates, decay_lower_bound=settings.decay_lower_bound
+        )
+        self.in_proj_qkv = nn.Linear(config.hidden_size, self.qkv_size, bias=False)
+        self._fgb_sizes = [self.head_dim, self.head_dim, self.num_value_heads]
+        self.in_proj_fgb = nn.Linear(config.hidden_size, sum(self._fgb_sizes), bias=False)
+        self.f_proj = nn.Linear(self.head_dim, self.value_size, bias=False)
+        self.g_proj = nn.Linear(self.head_dim, self.value_size, bias=False)
 
     def project(self, x: Tensor) -> Projections:
-        f, g, write = self.in_proj_fgb(x).split([self.head_dim, self.head_dim, self.num_heads], -1)
+        f, g, write = self.in_proj_fgb(x).split(self._fgb_sizes, -1)
         return Projections(self.in_proj_qkv(x), self.f_proj(f), write, self.g_proj(g))
-
-    def chunked(
-        self, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor | None
-    ) -> DeltaRuleOutput:
-        return chunk_kda(q, k, v, beta, log_decay, state=state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,22 +13,41 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from derailleur.config import Config
-from derailleur.kernels import DeltaRuleOutput, decode_step, recurrent_delta_rule
+from derailleur.errors import ConfigError
+from derailleur.kernels import DeltaRule, decode_step, document_positions, recurrent_delta_rule
 from derailleur.model.layers import RmsNorm
-from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rotary, Rows, Trace
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, Trace
+from derailleur.model.rotary import Rotary
 
 if TYPE_CHECKING:
     from derailleur.model.config import DecoderConfig
 
 L2_EPS = 1e-6
+"""Added to the squared length of queries and keys before they are divided by its root."""
 
 
 class RecurrentConfig(Config):
     """Settings that both recurrent mixers have."""
 
+    num_key_heads: int | None = Field(
+        None, gt=0, description="Heads of queries and keys; as many as value heads if absent."
+    )
+    num_value_heads: int | None = Field(
+        None, gt=0, description="Heads of values, a multiple of the key heads; the query heads if absent."
+    )
+    head_dim: int | None = Field(None, gt=0, description="Width of a head; that of attention if absent.")
+    norm_eps: float | None = Field(
+        None, gt=0, description="Added to the mean square in the output norm; the decoder's if absent."
+    )
     convolution_tokens: int = Field(4, ge=2, description="Length of the causal convolution, tokens.")
     gate_activation: Literal["silu", "sigmoid"] = Field(
         "silu", description="Activation of the output gate: Fast-LLM uses silu, Moonshot's KDA sigmoid."
+    )
+    gate_bias: bool = Field(
+        True, description="A learnt bias of the output gate, by which surgery opens it; others have none."
+    )
+    negative_eigenvalues: bool = Field(
+        False, description="Write strengths between 0 and 2 instead of 0 and 1 (arXiv:2411.12537)."
     )
 
 
@@ -38,7 +57,7 @@ class RecurrentPool(Pool):
 
     Attributes:
         tail: [slots, convolution_tokens - 1, channels].
-        state: [slots, heads, head_dim, head_dim] float32.
+        state: [slots, value_heads, head_dim, head_dim] float32.
     """
 
     tail: Tensor
@@ -51,7 +70,7 @@ class RecurrentTrace(Trace):
 
     Attributes:
         inputs: [rows, convolution_tokens - 1 + num_tokens, channels], what the convolution read.
-        states: one [rows, heads, head_dim, head_dim] a token.
+        states: one [rows, value_heads, head_dim, head_dim] a token.
     """
 
     inputs: Tensor
@@ -62,10 +81,10 @@ class Projections(NamedTuple):
     """What a mixer reads off its input, before any activation.
 
     Attributes:
-        qkv: [batch, seq, 3 * inner], the convolution's inputs.
-        rate: [batch, seq, heads] (GDN) or [batch, seq, inner] (KDA), of the decay.
-        write: [batch, seq, heads], the write strength.
-        gate: [batch, seq, inner], the output gate.
+        qkv: [batch, seq, 2 * key_size + value_size], the convolution's inputs.
+        rate: [batch, seq, value_heads] (GDN) or [batch, seq, value_size] (KDA), of the decay.
+        write: [batch, seq, value_heads], the write strength.
+        gate: [batch, seq, value_size], the output gate.
     """
 
     qkv: Tensor
@@ -81,63 +100,91 @@ class CausalConvolution(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels, 1, num_taps) * num_taps**-0.5)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, positions: Tensor | None = None) -> Tensor:
         """[batch, num_taps - 1 + seq, channels] -> [batch, seq, channels].
 
         A sum of shifted products: on a CPU several times faster, forward and backward, than a
         grouped conv1d of such few taps.
+
+        Args:
+            positions: [seq], the place of every token in its document: a tap reads no other document.
         """
         num_taps = self.weight.shape[-1]
         length = inputs.shape[1] - num_taps + 1
         taps = self.weight.squeeze(1).to(inputs.dtype).unbind(-1)
-        total = inputs[:, :length] * taps[0]
-        for shift in range(1, num_taps):
-            total = torch.addcmul(total, inputs[:, shift : shift + length], taps[shift])
+        total = inputs[:, num_taps - 1 :] * taps[-1]
+        for distance in range(1, num_taps):
+            first = num_taps - 1 - distance
+            earlier = inputs[:, first : first + length]
+            if positions is not None:
+                earlier = earlier.masked_fill((positions < distance).unsqueeze(-1), 0)
+            total = torch.addcmul(total, earlier, taps[first])
         return F.silu(total)
 
 
 class RecurrentMixer(Mixer):
     """A delta-rule mixer with q, k, v of one convolution and a gated, normalised output.
 
-    log_decay = -exp(A_log) softplus(rate + dt_bias), `num_rates` of them per head: one, or one per key
-    channel.
+    Each key head serves value_heads / key_heads value heads next to each other.
+    log_decay = -exp(A_log) softplus(rate + dt_bias), `num_rates` of them per value head: one, or one per
+    key channel. With `decay_lower_bound` it is decay_lower_bound * sigmoid(exp(A_log) (rate + dt_bias)).
+
+    Attributes:
+        chunked: this mixer's rule in chunks.
     """
 
-    def __init__(self, config: DecoderConfig, settings: RecurrentConfig, *, num_rates: int) -> None:
-        super().__init__()
-        self.settings = settings
-        self.num_heads, self.head_dim = config.num_heads, config.head_dim
-        self.inner_size = config.num_heads * config.head_dim
+    chunked: ClassVar[DeltaRule]
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        layer: int,
+        settings: RecurrentConfig,
+        *,
+        num_rates: int,
+        decay_lower_bound: float | None = None,
+    ) -> None:
+        super().__init__(config, layer)
+        self.settings, self.decay_lower_bound = settings, decay_lower_bound
+        self.max_write = 2.0 if settings.negative_eigenvalues else 1.0
+        self.head_dim = settings.head_dim or config.head_dim
+        self.num_value_heads = settings.num_value_heads or config.num_heads
+        self.num_key_heads = settings.num_key_heads or self.num_value_heads
+        if self.num_value_heads % self.num_key_heads:
+            raise ConfigError(
+                f"mixers.{self.letter}: {self.num_value_heads} value heads are not a multiple "
+                f"of num_key_heads {self.num_key_heads}"
+            )
+        self.key_size = self.num_key_heads * self.head_dim
+        self.value_size = self.num_value_heads * self.head_dim
+        self.qkv_size = 2 * self.key_size + self.value_size
         self.num_taps = settings.convolution_tokens
-        self.convolution = CausalConvolution(3 * self.inner_size, self.num_taps)
-        self.A_log = nn.Parameter(torch.empty(self.num_heads).uniform_(1, 16).log())
-        self.dt_bias = nn.Parameter(inverse_softplus(log_uniform(self.num_heads * num_rates, 1e-3, 1e-1)))
-        self.gate_bias = nn.Parameter(torch.zeros(self.inner_size))
-        self.norm = RmsNorm(config.head_dim, config.norm_eps)
-        self.out_proj = nn.Linear(self.inner_size, config.hidden_size, bias=False)
+        self.convolution = CausalConvolution(self.qkv_size, self.num_taps)
+        self.A_log = nn.Parameter(torch.empty(self.num_value_heads).uniform_(1, 16).log())
+        rates = log_uniform(self.num_value_heads * num_rates, 1e-3, 1e-1)
+        self.dt_bias = nn.Parameter(inverse_softplus(rates))
+        self.gate_bias = nn.Parameter(torch.zeros(self.value_size)) if settings.gate_bias else None
+        self.norm = RmsNorm(self.head_dim, settings.norm_eps or config.norm_eps)
+        self.out_proj = nn.Linear(self.value_size, config.hidden_size, bias=False)
 
     @abstractmethod
     def project(self, x: Tensor) -> Projections:
         """[batch, seq, hidden] -> everything that is linear in the input."""
 
-    @abstractmethod
-    def chunked(
-        self, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor | None
-    ) -> DeltaRuleOutput:
-        """The chunked form of this mixer's rule; arguments as `recurrent_delta_rule`'s."""
-
-    def forward(self, x: Tensor, rotary: Rotary) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, cu_seqlens: Tensor | None = None) -> Tensor:
         seen = self.project(x)
-        q, k, v = self._heads(self.convolution(F.pad(seen.qkv, (0, 0, self.num_taps - 1, 0))))
+        positions = None if cu_seqlens is None else document_positions(x, cu_seqlens)
+        q, k, v = self._heads(self.convolution(F.pad(seen.qkv, (0, 0, self.num_taps - 1, 0)), positions))
         with torch.autocast(x.device.type, enabled=False):
-            mixed = self.chunked(q, k, v, *self._rates(seen), None)
+            mixed = self.chunked(q, k, v, *self._rates(seen), cu_seqlens=cu_seqlens)
         return self._output(mixed.output, seen.gate)
 
     def new_pool(
         self, num_slots: int, capacity_tokens: int, *, dtype: torch.dtype, device: torch.device
     ) -> RecurrentPool:
-        tail = torch.zeros(num_slots, self.num_taps - 1, 3 * self.inner_size, dtype=dtype, device=device)
-        state = torch.zeros(num_slots, self.num_heads, self.head_dim, self.head_dim, device=device)
+        tail = torch.zeros(num_slots, self.num_taps - 1, self.qkv_size, dtype=dtype, device=device)
+        heads, dim = self.num_value_heads, self.head_dim
+        state = torch.zeros(num_slots, heads, dim, dim, dtype=torch.float32, device=device)
         return RecurrentPool(tail, state)
 
     def extend(
@@ -162,7 +209,7 @@ class RecurrentMixer(Mixer):
         if rows.num_tokens <= MAX_TRACE_TOKENS:
             mixed = recurrent_delta_rule(q, k, v, beta, log_decay, state=state)
         else:
-            mixed = self.chunked(q, k, v, beta, log_decay, state)
+            mixed = self.chunked(q, k, v, beta, log_decay, state=state)
         rows.write(pool.tail, taps[:, -(self.num_taps - 1) :])
         rows.write(pool.state, mixed.state)
         return self._output(mixed.output, seen.gate), None
@@ -175,20 +222,34 @@ class RecurrentMixer(Mixer):
         rows.write(pool.tail, trace.inputs[row.unsqueeze(1), tail])
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, T, 3 * inner] -> L2-normalised q and k, and v, each [B, T, H, D] float32."""
-        q, k, v = qkv.float().unflatten(-1, (3, self.num_heads, self.head_dim)).unbind(-3)
-        return F.normalize(q, dim=-1, eps=L2_EPS), F.normalize(k, dim=-1, eps=L2_EPS), v
+        """[B, T, qkv_size] -> L2-normalised q and k, and v, each [B, T, value_heads, D] float32."""
+        qk, v = (
+            qkv.float()
+            .unflatten(-1, (-1, self.head_dim))
+            .split([2 * self.num_key_heads, self.num_value_heads], -2)
+        )
+        qk = qk * (qk.square().sum(-1, keepdim=True) + L2_EPS).rsqrt()
+        q, k = qk.chunk(2, -2)
+        if self.num_key_heads != self.num_value_heads:
+            group = self.num_value_heads // self.num_key_heads
+            q, k = q.repeat_interleave(group, -2), k.repeat_interleave(group, -2)
+        return q, k, v
 
     def _rates(self, seen: Projections) -> tuple[Tensor, Tensor]:
         """Write strengths [B, T, H] and log decays [B, T, H] or [B, T, H, D], float32."""
-        rate = F.softplus(seen.rate.float() + self.dt_bias).unflatten(-1, (self.num_heads, -1))
-        log_decay = -self.A_log.exp().unsqueeze(-1) * rate
-        return seen.write.float().sigmoid(), log_decay.squeeze(-1)
+        rate = (seen.rate.float() + self.dt_bias).unflatten(-1, (self.num_value_heads, -1))
+        speed = self.A_log.exp().unsqueeze(-1)
+        if self.decay_lower_bound is None:
+            log_decay = -speed * F.softplus(rate)
+        else:
+            log_decay = self.decay_lower_bound * (speed * rate).sigmoid()
+        return self.max_write * seen.write.float().sigmoid(), log_decay.squeeze(-1)
 
     def _output(self, mixed: Tensor, gate: Tensor) -> Tensor:
         """Norm, then gate, then the output projection: [B, T, H, D] -> [B, T, hidden]."""
         normed = self.norm(mixed.to(gate.dtype)).flatten(-2)
-        gate = gate + self.gate_bias.to(gate.dtype)
+        if self.gate_bias is not None:
+            gate = gate + self.gate_bias.to(gate.dtype)
         opened = F.silu(gate) if self.settings.gate_activation == "silu" else gate.sigmoid()
         return self.out_proj(normed * opened)
 
@@ -207,9 +268,12 @@ class RecurrentMixer(Mixer):
             self.convolution.weight.squeeze(1).numpy(),
             self.A_log.numpy(),
             self.dt_bias.numpy(),
-            self.gate_bias.numpy(),
+            self.decay_lower_bound,
+            self.max_write,
+            L2_EPS,
             self.norm.weight.numpy(),
             self.norm.eps,
+            None if self.gate_bias is None else self.gate_bias.numpy(),
             self.settings.gate_activation == "silu",
             out.squeeze(1).numpy(),
         )
