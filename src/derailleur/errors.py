@@ -4,6 +4,7 @@
     ├── ShapeError              tensors that do not fit together
     ├── CapacityError           memory or slots ran out
     └── UserError               the call was wrong                    exit code 2
+        ├── ArgumentError       an argument of a Python call
         ├── ConfigError         a configuration key or value
         ├── DataError           a file, a row or a column
         ├── CheckpointError     a model folder
@@ -27,6 +28,10 @@ class CapacityError(DerailleurError):
 
 class UserError(DerailleurError):
     """The call was wrong; the command line prints the message alone and exits with 2."""
+
+
+class ArgumentError(UserError, ValueError):
+    """An argument that is not supported or does not fit; the message names it."""
 
 
 class ConfigError(UserError):

@@ -94,7 +94,7 @@ def test_the_frontier_is_that_of_all_placements_by_the_surrogate(out: Path) -> N
 
 
 def test_presets_go_from_all_fa_to_the_fastest_and_are_measured(out: Path, formula_seconds: Seconds) -> None:
-    presets = load_presets(out, num_layers=NUM_LAYERS)
+    presets = load_presets(out, full=Placement.uniform("F", NUM_LAYERS))
     assert presets.default == "full"
     assert presets["full"] == Placement("FFF")
     assert presets["fast"] == Placement("GGG")

@@ -33,7 +33,7 @@ def example() -> Presets:
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
     example().save(tmp_path)
-    loaded = load_presets(tmp_path, num_layers=4)
+    loaded = load_presets(tmp_path, full=Placement("FFFF"))
     assert dict(loaded) == {"full": Placement("FFFF"), "fast": Placement("GGSG")}
     assert (loaded.default, loaded.num_layers) == ("full", 4)
     assert loaded.details == example().details
@@ -77,7 +77,7 @@ def test_an_unknown_preset_names_the_nearest(text: str, message: str) -> None:
 
 
 def test_without_a_file_there_is_all_fa_alone(tmp_path: Path) -> None:
-    assert dict(load_presets(tmp_path, num_layers=3)) == {"full": Placement("FFF")}
+    assert dict(load_presets(tmp_path, full=Placement("FFF"))) == {"full": Placement("FFF")}
     with pytest.raises(DataError, match=r"presets\.json: no such file"):
         load_presets(tmp_path)
 
@@ -112,7 +112,7 @@ def test_a_broken_file_is_named(
 def test_presets_of_another_model_are_refused(tmp_path: Path) -> None:
     example().save(tmp_path)
     with pytest.raises(DataError, match="the model has 5"):
-        load_presets(tmp_path, num_layers=5)
+        load_presets(tmp_path, full=Placement("FFFFF"))
     (tmp_path / "presets.json").write_text("[]")
     with pytest.raises(DataError, match="expected an object"):
         load_presets(tmp_path)

@@ -35,7 +35,7 @@ def run(command: str, arguments: list[str]) -> int:
         torch.set_num_threads(options.threads)
     with serving.listen(options.host, options.port) as listener:
         engine = Engine(folder, tokenizer, config)
-        presets = load_presets(folder, num_layers=engine.num_layers)
+        presets = load_presets(folder, full=engine.decoder.full_placement)
         if options.preset:
             presets = Presets(presets.details, default=options.preset)
         draft = presets.resolve(options.draft) if options.draft else None

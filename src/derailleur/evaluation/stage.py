@@ -110,7 +110,7 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer.load(model)
     engine = Engine(model, tokenizer, config.engine)
-    presets = load_presets(model, num_layers=engine.num_layers)
+    presets = load_presets(model, full=engine.decoder.full_placement)
     placements = {name: presets.resolve(name) for name in config.presets or presets}
     documents = _documents(config, corpus)
     scores = ScoreFile(out / "scores.jsonl")

@@ -16,7 +16,7 @@ from derailleur.placement.search import FrontierPoint
 
 PRESETS_FILE = "presets.json"
 FULL = "full"
-"""The name of the all-FA preset, which every model has."""
+"""The name of the all-FA preset, which every supernet has."""
 
 _Letters = Annotated[
     Placement,
@@ -84,9 +84,9 @@ class Presets(Mapping[str, Placement]):
                 )
 
     @classmethod
-    def full_only(cls, num_layers: int) -> "Presets":
-        """The presets of a model that no placements were searched for: all-FA alone."""
-        return cls([Preset(name=FULL, placement=Placement.uniform("F", num_layers))])
+    def full_only(cls, full: Placement) -> "Presets":
+        """The presets of a model that no placements were searched for: the one closest to all-FA."""
+        return cls([Preset(name=FULL, placement=full)])
 
     def __getitem__(self, name: str) -> Placement:
         return self._placements[name]
@@ -107,10 +107,33 @@ class Presets(Mapping[str, Placement]):
             return self[self.default]
         known = text.strip() in self or text.strip().lower().startswith("all-")
         if not known and not set(text.upper()) <= set("".join(MIXERS) + "0123456789 ,\t"):
-            near = difflib.get_close_matches(text, self, n=1, cutoff=0.4)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise PlacementError(f"unknown preset '{text}'{hint} (known: {', '.join(self)})")
+            raise self._unknown(text)
         return Placement.parse(text, self.num_layers, presets=self)
+
+    def subset(self, names: Sequence[str]) -> "Presets":
+        """Some of the presets, in the order in which they are named; the default stays if it is among them.
+
+        Raises:
+            PlacementError: naming a preset that is not there, and the nearest that is.
+        """
+        by_name = {preset.name: preset for preset in self.details}
+        for name in names:
+            if name not in by_name:
+                raise self._unknown(name)
+        default = self.default if self.default in names else names[0]
+        return Presets([by_name[name] for name in names], default=default)
+
+    def only(self, placement: Placement) -> "Presets":
+        """A placement alone, with what is known about it if it is one of the presets."""
+        known = next((preset for preset in self.details if preset.placement == placement), None)
+        name = FULL if set(placement) == {"F"} else "fixed"
+        preset = known or Preset(name=name, placement=placement)
+        return Presets([preset], default=preset.name)
+
+    def _unknown(self, text: str) -> PlacementError:
+        near = difflib.get_close_matches(text, self, n=1, cutoff=0.4)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return PlacementError(f"unknown preset '{text}'{hint} (known: {', '.join(self)})")
 
     def save(self, folder: Path) -> None:
         """Write `presets.json` into a folder."""
@@ -118,20 +141,20 @@ class Presets(Mapping[str, Placement]):
         write_json(folder / PRESETS_FILE, content.model_dump(mode="json"))
 
 
-def load_presets(folder: Path, *, num_layers: int | None = None) -> Presets:
+def load_presets(folder: Path, *, full: Placement | None = None) -> Presets:
     """Read a model folder's `presets.json`.
 
     Args:
-        num_layers: of the model, where it is known: a folder without presets then has all-FA alone.
+        full: the model's full placement, where it is known: a folder without presets then has it alone.
 
     Raises:
-        DataError: if the file is missing (and `num_layers` is None), or is of another model.
+        DataError: if the file is missing (and `full` is None), or is of another model.
         ConfigError: if a key or a value in the file is wrong.
         PlacementError: if the presets contradict each other.
     """
     path = Path(folder) / PRESETS_FILE
-    if num_layers is not None and not path.exists():
-        return Presets.full_only(num_layers)
+    if full is not None and not path.exists():
+        return Presets.full_only(full)
     content = read_json(path)
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected an object with num_layers, default and presets")
@@ -140,10 +163,11 @@ def load_presets(folder: Path, *, num_layers: int | None = None) -> Presets:
         presets = Presets(file.presets, default=file.default)
     except PlacementError as error:
         raise PlacementError(f"{path}: {error}") from None
-    if presets.num_layers != file.num_layers or num_layers not in (None, file.num_layers):
+    expected = file.num_layers if full is None else len(full)
+    if not presets.num_layers == file.num_layers == expected:
         raise DataError(
             f"{path}: num_layers is {file.num_layers}, its placements have {presets.num_layers} layers"
-            + (f", the model has {num_layers}" if num_layers is not None else "")
+            + (f", the model has {expected}" if full is not None else "")
         )
     return presets
 

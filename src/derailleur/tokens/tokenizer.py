@@ -141,11 +141,15 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, unchanged, and what it leaves open into tokenizer_config.json."""
+        pad_id = self.fim.pad_id if self.fim else self.eos_id
+        pad = next(token for token, i in self._control.items() if i == pad_id)
         write_json(
             folder / _CONFIG_FILE,
             {
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "eos_token": self._end_of_text,
+                "pad_token": pad,
+                "padding_side": "left",
                 "fim_order": self.fim_order,
                 "clean_up_tokenization_spaces": False,
             },
