@@ -14,7 +14,7 @@ from derailleur.placement import stage as placement
 from derailleur.placement.presets import PRESETS_FILE
 from derailleur.runs import Stage
 
-IMPORT_VERSION = 1
+IMPORT_VERSION = 2
 PUBLISH_VERSION = 1
 
 

@@ -27,6 +27,7 @@ class GptBigCodeSettings(Settings):
 
     irrelevant: ClassVar[frozenset[str]] = Settings.irrelevant | {
         *("resid_pdrop", "embd_pdrop", "attn_pdrop"),
+        "num_key_value_heads",  # which multi_query decides
         # in which precision the softmax is computed, which transformers no longer asks
         *("attention_softmax_in_fp32", "scale_attention_softmax_in_fp32"),
     }

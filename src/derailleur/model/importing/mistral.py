@@ -6,7 +6,7 @@ from pydantic import Field
 
 from derailleur.model.importing.family import family
 from derailleur.model.importing.llama import LlamaLike
-from derailleur.model.importing.windows import layer_windows
+from derailleur.model.importing.windows import FULL, SLIDING, layer_windows
 
 
 @family("mistral")
@@ -18,6 +18,8 @@ class MistralSettings(LlamaLike):
     layer_types: list[str] | None = None
 
     def decoder(self) -> dict[str, Any]:
-        return super().decoder() | {
-            "mixers": layer_windows(self.num_hidden_layers, self.sliding_window, 0, self.layer_types)
-        }
+        # One window for all layers, whatever layer_types says; so it must say the same.
+        kind = FULL if self.sliding_window is None else SLIDING
+        if set(self.layer_types or [kind]) != {kind}:
+            raise ValueError(f"layer_types: expected {kind} in every layer, as sliding_window says")
+        return super().decoder() | {"mixers": layer_windows(self.num_hidden_layers, self.sliding_window)}

@@ -59,10 +59,6 @@ class ImportPlan:
         """Of the weights that are written."""
         return sum(spec.num_bytes for spec in self.written.values())
 
-    def targets_of(self, source: str) -> list[str]:
-        """Which of our tensors one of the folder's goes into."""
-        return [name for name, made in self.tensors.items() if source in made.sources]
-
 
 def plan_import(folder: Path) -> ImportPlan:
     """Plan to import a folder. Its weights need not be there: the plan then says what is missing.
@@ -72,7 +68,9 @@ def plan_import(folder: Path) -> ImportPlan:
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: no config.json; expected a Hugging Face model folder")
-    description: dict[str, Any] = read_json(folder / "config.json")
+    description = read_json(folder / "config.json")
+    if not isinstance(description, dict):
+        raise CheckpointError(f"{folder / 'config.json'}: expected a JSON object of fields")
     foreign = understand(description, folder / "config.json")
     config, tensors = foreign.config, dict(foreign.tensors)
     files = weight_files(folder)

@@ -60,6 +60,6 @@ class Starcoder2Settings(RotarySettings):
             "attention_output_bias": self.use_bias,
             "mlp_bias": self.use_bias,
             "tie_embeddings": self.tie_word_embeddings,
-            "mixers": layer_windows(self.num_hidden_layers, self.sliding_window, 0, None),
+            "mixers": layer_windows(self.num_hidden_layers, self.sliding_window),
             **self.rotary(),
         }

@@ -7,7 +7,7 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def layer_windows(
-    num_layers: int, window: int | None, first: int, layer_types: Sequence[str] | None
+    num_layers: int, window: int | None, first: int = 0, layer_types: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Our `mixers` of a model whose layers from `first` on have a window.
 
