@@ -6,10 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    AutoModelForCausalLM,
+    DynamicCache,
+    LlamaForCausalLM,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 import derailleur.hf
 from derailleur.model import Decoder
+from derailleur.model.export import plan_export, write_export
 from derailleur.placement import Placement
 
 PLACEMENTS = ["FFFF", "SSSS", "KKKK", "GGGG", "FSKG", "GKSF"]
@@ -135,6 +142,29 @@ def test_beams_are_those_of_the_whole_sequence(model: Any, placement: str) -> No
     settings: dict[str, Any] = {"num_beams": 4, "num_return_sequences": 3, "max_new_tokens": 12}
     cached = model.generate(**padded, **settings)
     assert torch.equal(cached, model.generate(**padded, **settings, use_cache=False))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 15},
+        {"num_beams": 3, "length_penalty": 0.5, "early_stopping": True, "max_new_tokens": 25},
+        {"num_beams": 2, "do_sample": True, "max_new_tokens": 10},
+        {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "max_new_tokens": 20},
+    ],
+)
+def test_a_plain_llama_writes_the_same(
+    model: Any, folder: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    write_export(plan_export(folder, "hf", [Placement("FFFF")]), folder, tmp_path)
+    llama = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert type(llama) is LlamaForCausalLM
+    model.set_placement("all-fa")
+    padded = left_padded([prompt(5), prompt(12, 1)])
+    torch.manual_seed(0)
+    expected = llama.generate(**padded, **settings)
+    torch.manual_seed(0)
+    assert torch.equal(model.generate(**padded, **settings), expected)
 
 
 @pytest.mark.parametrize(

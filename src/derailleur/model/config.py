@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from derailleur.config import Config
 from derailleur.model.mixers import FullAttentionConfig, GdnConfig, KdaConfig, SlidingWindowConfig
 from derailleur.model.rotary import RopeScaling
+from derailleur.placement.placement import Placement
 
 
 class MixersConfig(Config):
@@ -88,3 +89,8 @@ class DecoderConfig(Config):
     def bank(self, layer: int) -> str:
         """The letters of a layer's mixers, in canonical order."""
         return self.mixers.letters if self.banks is None else self.banks[layer]
+
+    @property
+    def full_placement(self) -> Placement:
+        """Full attention, the teacher's, in every layer that has it; else the first mixer of its bank."""
+        return Placement.of(self.bank(layer)[0] for layer in range(self.num_layers))

@@ -73,7 +73,7 @@ class Decoder(nn.Module):
     @property
     def full_placement(self) -> Placement:
         """Full attention, the teacher's, in every layer that has it; else the first mixer of its bank."""
-        return Placement("".join(self.config.bank(layer)[0] for layer in range(self.config.num_layers)))
+        return self.config.full_placement
 
     def reset_parameters(self, seed: int) -> None:
         """Random weights from a seed: normal, times 1/sqrt(2 layers) on residual outputs; no biases."""
