@@ -271,7 +271,7 @@ def test_a_mixer_that_the_model_lacks_is_refused(
 ) -> None:
     teacher = Decoder(supernet.config.model_copy(update={"mixers": MixersConfig()})).eval()
     engine = Engine(teacher, make_engine().tokenizer, EngineConfig())
-    with pytest.raises(PlacementError, match="mixer 'G' is not in this model"):
+    with pytest.raises(PlacementError, match="mixer 'G' is not in this layer"):
         engine.submit(Request(prompt=[1], placement=Placement("FFFG"), max_tokens=1))
 
 

@@ -1,10 +1,12 @@
 """The shared parts of a layer against their textbook forms."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from derailleur.model.layers import GatedMlp, RmsNorm, RotaryTable
+from derailleur.model.layers import GatedMlp, LayerNorm, PlainMlp, RmsNorm
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -27,26 +29,28 @@ def test_norm_and_its_gradients(dtype: torch.dtype) -> None:
         torch.testing.assert_close(norm(x), expected)
 
 
-def test_rotary_is_a_rotation_by_position() -> None:
-    table = RotaryTable(8, 100.0)
+def test_layer_norm_is_torchs() -> None:
     generator = torch.Generator().manual_seed(0)
-    q, k = torch.randn(2, 1, 1, 1, 8, generator=generator).unbind(0)
-
-    def score(i: int, j: int) -> float:
-        a = table.at(torch.tensor([[i]]), i).apply(q)
-        b = table.at(torch.tensor([[j]]), j).apply(k)
-        return float((a * b).sum())
-
-    assert score(0, 0) == pytest.approx(float((q * k).sum()))
-    assert score(7, 3) == pytest.approx(score(1004, 1000), abs=1e-3)
-    assert score(7, 3) != pytest.approx(score(7, 4), abs=1e-3)
-    whole = table.sequence(5)
-    assert torch.equal(whole.cos[3], table.at(torch.tensor([[3]]), 3).cos[0, 0])
+    norm, expected = LayerNorm(16, 1e-5), torch.nn.LayerNorm(16, eps=1e-5)
+    weights = {name: torch.randn(16, generator=generator) for name in ("weight", "bias")}
+    norm.load_state_dict(weights)
+    expected.load_state_dict(weights)
+    x = 3 + torch.randn(3, 5, 16, generator=generator)
+    torch.testing.assert_close(norm(x), expected(x))
+    assert norm(x.bfloat16()).dtype == torch.bfloat16
 
 
-def test_mlp_is_gated() -> None:
-    mlp = GatedMlp(4, 6)
-    x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
-    gate, up, down = (w.weight for w in (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
-    expected = (F.silu(x @ gate.T) * (x @ up.T)) @ down.T
-    torch.testing.assert_close(mlp(x), expected)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("activation", "activate"),
+    [("silu", F.silu), ("gelu", F.gelu), ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"))],
+)
+def test_mlps(activation: str, activate: Callable[[torch.Tensor], torch.Tensor], bias: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4)
+    gated = GatedMlp(4, 6, activation, bias=bias)
+    inner = activate(gated.gate_proj(x)) * gated.up_proj(x)
+    torch.testing.assert_close(gated(x), gated.down_proj(inner))
+    plain = PlainMlp(4, 6, activation, bias=bias)
+    torch.testing.assert_close(plain(x), plain.down_proj(activate(plain.up_proj(x))))
+    assert (gated.gate_proj.bias is not None) == (plain.down_proj.bias is not None) == bias
