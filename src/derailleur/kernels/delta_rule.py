@@ -23,9 +23,8 @@ from derailleur.errors import ShapeError
 from derailleur.kernels.documents import documents_of
 
 CHUNK_TOKENS = 64
-_SUBCHUNK_TOKENS = 16
 _SAFE_LOG_DECAY = -60.0
-"""exp(60) is far inside float32, so a chunk that decays by less than this may be split into two factors."""
+"""exp(60) is far inside float32, so a block that decays by less than this may be split into two factors."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +152,6 @@ def chunk_kda(
     """Kimi Delta Attention in chunks of 64 tokens (arXiv:2510.26692, section 3).
 
     Arguments and result as in `recurrent_delta_rule`, with log_decay [batch, seq, heads, head_dim].
-    Where no chunk decays by more than exp(-60), exp(G_t - G_s) is split into exp(G_t) exp(-G_s), so that
-    it costs what GDN costs; else the sums are taken in sub-chunks whose exponents are never positive.
 
     Raises:
         ShapeError: if the inputs' shapes do not fit together.
@@ -163,14 +160,8 @@ def chunk_kda(
     chunks = _Chunks.of(documents_of(q, cu_seqlens), q.device)
     q, k, v, beta, log_decay = _chunked(chunks, q, k, v, beta, log_decay)
     G = log_decay.cumsum(-2)  # [B, H, N, C, K]
-    if float(G.detach()[..., -1, :].amin()) > _SAFE_LOG_DECAY:
-        decayed_keys = k * (-G).exp()
-        keys_keys = (k * G.exp()) @ decayed_keys.transpose(-1, -2)
-        queries_keys = (q * G.exp()) @ decayed_keys.transpose(-1, -2)
-        mask = _lower_triangle(G.shape[-2], G.device)
-        keys_keys, queries_keys = keys_keys.masked_fill(~mask, 0), queries_keys.masked_fill(~mask, 0)
-    else:
-        keys_keys, queries_keys = _decayed_products(k, k, G), _decayed_products(q, k, G)
+    products = _decayed_products(torch.stack([k, q], -2), k.unsqueeze(-2), G.unsqueeze(-2))
+    keys_keys, queries_keys = products.unbind(-2)
     return _chunk_scan(
         keys_keys=keys_keys,
         queries_keys=queries_keys,
@@ -251,44 +242,75 @@ def _chunk_scan(
     right = torch.cat([beta * v, beta * k * G.exp()], -1)
     solved = torch.linalg.solve_triangular(L, right, upper=False, unitriangular=True)
     U, W = solved.split([v.shape[-1], k.shape[-1]], -1)
-    q_in = q * G.exp()
     last = G[..., -1:, :]  # [B, H, N, 1, 1 or K]
     k_out = (k * (last - G).exp()).transpose(-1, -2)
     chunk_decay = last.exp().transpose(-1, -2)  # [B, H, N, 1 or K, 1]
-    parts = (x.unbind(2) for x in (U, W, q_in, queries_keys, k_out, chunk_decay))
-    steps = list(zip(*parts, strict=True))
-    initial = _initial_states(state, (*q.shape[:2], q.shape[-1], v.shape[-1]), q, len(chunks.documents))
-    outputs, states = [], []
+    steps = list(zip(*(x.flatten(0, 1).unbind(1) for x in (U, W, k_out, chunk_decay)), strict=True))
+    B, H, K, V = *q.shape[:2], q.shape[-1], v.shape[-1]
+    writes, before, after = [], [], []
+    initial = _initial_states(state, (B, H, K, V), q, len(chunks.documents))
     for S, document in zip(initial, chunks.documents, strict=True):
-        for U_n, W_n, q_n, qk_n, k_n, decay_n in steps[document.start : document.stop]:
-            writes = U_n - W_n @ S
-            outputs.append(q_n @ S + qk_n @ writes)
-            S = decay_n * S + k_n @ writes
-        states.append(S)
-    return DeltaRuleOutput(chunks.join(torch.stack(outputs, 2)), torch.cat(states))
+        S = S.flatten(0, 1)
+        for U_n, W_n, k_n, decay_n in steps[document.start : document.stop]:
+            before.append(S)
+            writes.append(torch.baddbmm(U_n, W_n, S, alpha=-1))
+            S = torch.baddbmm(decay_n * S, k_n, writes[-1])
+        after.append(S.unflatten(0, (B, H)))
+    # What a chunk reads is left to one product over all chunks.
+    states, written = (torch.stack(x, 1).unflatten(0, (B, H)) for x in (before, writes))
+    output = (q * G.exp()) @ states + queries_keys @ written
+    return DeltaRuleOutput(chunks.join(output), torch.cat(after))
 
 
 def _decayed_products(rows: Tensor, columns: Tensor, G: Tensor) -> Tensor:
-    """sum_d rows[t, d] columns[s, d] exp(G[t, d] - G[s, d]) for t >= s, with no positive exponent.
+    """sum_d rows[t, r, d] columns[s, d] exp(G[t, d] - G[s, d]) where t >= s, else 0.
+
+    In blocks of tokens that decay little, exp(G_t - G_s) is split into two factors around the block's
+    first token. Neighbouring blocks are joined around the token before the later one, which leaves no
+    positive exponent.
 
     Args:
-        rows, columns, G: [B, H, N, C, K].
+        rows: [..., C, R, K].
+        columns, G: [..., C, 1, K].
+
+    Returns:
+        [..., C, R, C].
     """
-    C, size = G.shape[-2], _SUBCHUNK_TOKENS
-    rows, columns, G = (x.unflatten(-2, (C // size, size)).unbind(-3) for x in (rows, columns, G))
-    mask = _lower_triangle(size, G[0].device).unsqueeze(-1)
-    lines = []
-    for i in range(C // size):
-        blocks = []
-        start = G[i][..., :1, :]  # the sub-chunk's first row: later rows lie below it, earlier ones above
-        decayed_rows = rows[i] * (G[i] - start).exp()
-        for j in range(i):
-            blocks.append(decayed_rows @ (columns[j] * (start - G[j]).exp()).transpose(-1, -2))
-        exponent = (G[i].unsqueeze(-2) - G[i].unsqueeze(-3)).masked_fill(~mask, -torch.inf)
-        blocks.append(torch.einsum("...td,...sd,...tsd->...ts", rows[i], columns[i], exponent.exp()))
-        line = torch.cat(blocks, -1)
-        lines.append(F.pad(line, (0, C - line.shape[-1])))
-    return torch.cat(lines, -2)
+    C = G.shape[-3]
+    size = _tokens_that_decay_little(G)
+    blocks = [x.unflatten(-3, (-1, size)) for x in (rows, columns, G)]  # [..., C / size, size, R or 1, K]
+    since = blocks[2] - blocks[2][..., :1, :, :]
+    later = _lower_triangle(size, G.device).logical_not().unsqueeze(1)
+    products = _products(blocks[0] * since.exp(), blocks[1] * (-since).exp()).masked_fill(later, 0)
+    while size < C:
+        pairs = [x.unflatten(-3, (-1, 2, size)).unbind(-4) for x in (rows, columns, G)]
+        (_, later_rows), (earlier_columns, _), (earlier_G, later_G) = pairs
+        between = earlier_G[..., -1:, :, :]
+        across = _products(
+            later_rows * (later_G - between).exp(), earlier_columns * (between - earlier_G).exp()
+        )
+        earlier, later = products.unflatten(-4, (-1, 2)).unbind(-4)  # [..., C / 2 size, size, R, size]
+        products = torch.cat([F.pad(earlier, (0, size)), torch.cat([across, later], -1)], -3)
+        size *= 2
+    return products.squeeze(-4)
+
+
+def _products(rows: Tensor, columns: Tensor) -> Tensor:
+    """[..., S, R, K] and [..., S, 1, K] -> [..., S, R, S]."""
+    products = rows.flatten(-3, -2) @ columns.squeeze(-2).transpose(-1, -2)
+    return products.unflatten(-2, rows.shape[-3:-1])
+
+
+def _tokens_that_decay_little(G: Tensor) -> int:
+    """The largest half, quarter, ... of a chunk in which no channel decays beyond exp(-60)."""
+    G = G.detach()
+    size = G.shape[-3]
+    while size > 1:
+        blocks = G.unflatten(-3, (-1, size))
+        if float((blocks[..., -1, :, :] - blocks[..., 0, :, :]).amin()) > _SAFE_LOG_DECAY:
+            break
+        size //= 2
+    return size
 
 
 def _chunked(
