@@ -104,7 +104,8 @@ def read_header(path: Path) -> dict[str, TensorSpec]:
         CheckpointError: if the file is missing or broken, or holds numbers of another kind (quantised).
     """
     specs = {}
-    with opened(path) as stream:
+    # For PyTorch it maps the file as if to write into it, which memory must have room for.
+    with opened(path, framework="numpy") as stream:
         for name in stream.keys():  # noqa: SIM118
             entry = stream.get_slice(name)
             if entry.get_dtype() not in _DTYPES:
@@ -128,14 +129,14 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path, *, framework: str = "pt") -> Iterator[Any]:
     """A safetensors file, open for reading.
 
     Raises:
         CheckpointError: if the file is missing or broken.
     """
     try:
-        with safe_open(path, framework="pt") as stream:
+        with safe_open(path, framework=framework) as stream:
             yield stream
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
