@@ -285,10 +285,22 @@ def test_import_of_the_15b_model_is_planned_by_headers(
 def test_export_of_the_15b_model_is_planned_by_headers(
     ours_15b: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call = ["export", str(ours_15b), "--format", "apriel2", "--dry-run", "--json"]
+    call = ["export", str(ours_15b), "--format", "apriel2", "--dry-run"]
     assert main(call) == 0
+    text = capsys.readouterr().out
+    assert f"apriel2 layout: 1,683 tensors, {SUPERNET_PARAMETERS:,} parameters, 49.3 GB" in text
+    block = "model.decoder.blocks.*.mixer.mixers.kda"
+    assert (
+        "48 x layers.*.mixers.kda.in_proj_fgb.weight [288, 5120] bfloat16 -> "
+        f"{block}.f_a_proj.weight, {block}.g_a_proj.weight, {block}.beta_proj.weight"
+    ) in text
+    assert main([*call, "--placement", "all-gdn", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["model_type"] == "apriel2"
-    assert (plan["parameters"], plan["bytes"]) == (SUPERNET_PARAMETERS, 2 * SUPERNET_PARAMETERS)
-    assert main([*call, "--placement", "all-gdn"]) == 0
-    assert round(json.loads(capsys.readouterr().out)["parameters"] / 1e9, 2) == 15.45
+    assert round(plan["parameters"] / 1e9, 2) == 15.45
+    assert plan["bytes"] == 2 * plan["parameters"]
+    assert {
+        "source": "layers.0.mixers.fa.q_proj.weight",
+        "shape": [4096, 5120],
+        "dtype": "bfloat16",
+        "targets": [],
+    } in plan["mapping"]

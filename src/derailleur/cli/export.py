@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import Field
 
 from derailleur.cli.arguments import parser, print_result
+from derailleur.cli.mapping import mapping_lines
 from derailleur.config import Config
 from derailleur.errors import UserError
 from derailleur.model import load_config, model_folder
-from derailleur.model.export import LAYOUTS, describe_export, plan_export, write_export
+from derailleur.model.export import LAYOUTS, describe_export, map_export, plan_export, write_export
 from derailleur.placement.presets import PRESETS_FILE, Presets, load_presets
 from derailleur.report import units
 from derailleur.runs import Stage, execute
@@ -60,7 +61,9 @@ def run(command: str, arguments: Sequence[str]) -> int:
     results = describe_export(plan, folder)
     results["files"] += [PRESETS_FILE] if kept_presets else []
     if options.dry_run:
-        print_result(results, as_json=options.json, text=f"would write a checkpoint in {_summary(results)}")
+        mapping = map_export(plan, folder)
+        lines = (f"would write a checkpoint in {_summary(results)}", *mapping_lines(mapping))
+        print_result({**results, "mapping": mapping}, as_json=options.json, text="\n".join(lines))
         return 0
 
     def work(out: Path) -> dict[str, Any]:

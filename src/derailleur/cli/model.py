@@ -1,18 +1,16 @@
 """`derailleur import`."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from derailleur.cli.arguments import parser, print_result
+from derailleur.cli.mapping import mapping_lines
 from derailleur.config import Config
 from derailleur.model.importing import ImportPlan, import_checkpoint, plan_import
 from derailleur.runs import Stage, execute
 
 VERSION = 2
-
-_LAYER_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 class ImportConfig(Config):
@@ -99,17 +97,7 @@ def _lines(plan: ImportPlan) -> Iterator[str]:
         f"{plan.num_parameters:,} parameters, {plan.num_bytes:,} bytes to write, "
         f"context {config.max_positions:,} tokens"
     )
-    counts: dict[str, int] = {}
-    for tensor in _tensors(plan):
-        line = _line(tensor)
-        counts[line] = counts.get(line, 0) + 1
-    yield from (f"{count:>5} x {line}" for line, count in counts.items())
+    yield from mapping_lines(_tensors(plan))
     if plan.unknown_fields:
         yield f"fields taken to change nothing: {', '.join(plan.unknown_fields)}"
     yield from (f"refused: {refusal}" for refusal in plan.refusals)
-
-
-def _line(tensor: dict[str, Any]) -> str:
-    targets = [_LAYER_NUMBER.sub("*", target) for target in tensor["targets"]]
-    shape = f" {list(tensor['shape'])} {tensor['dtype']}" if tensor["shape"] is not None else ""
-    return f"{_LAYER_NUMBER.sub('*', tensor['source'])}{shape} -> {', '.join(targets) or 'left out'}"

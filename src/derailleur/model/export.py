@@ -83,6 +83,20 @@ def describe_export(plan: CheckpointPlan, folder: Path) -> dict[str, Any]:
     }
 
 
+def map_export(plan: CheckpointPlan, folder: Path) -> list[dict[str, Any]]:
+    """Each tensor of the folder, and those that it goes into."""
+    with StoredTensors(folder) as source:
+        return [
+            {
+                "source": name,
+                "shape": tuple(source.outline(name).shape),
+                "dtype": str(source.outline(name).dtype).removeprefix("torch."),
+                "targets": targets,
+            }
+            for name, targets in plan.targets(source).items()
+        ]
+
+
 def write_export(plan: CheckpointPlan, folder: Path, out: Path) -> None:
     """Follow a plan: tokenizer and generation settings, weights tensor by tensor, config.json last.
 

@@ -12,12 +12,18 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from derailleur.errors import CheckpointError
 from derailleur.io import atomic_path, write_json
-from derailleur.model.weights import WEIGHTS, TensorSpec, read_header, weight_files, write_tensors
+from derailleur.model.weights import (
+    WEIGHTS,
+    TensorSpec,
+    opened,
+    read_header,
+    weight_files,
+    write_tensors,
+)
 
 Read: TypeAlias = Callable[[str], Tensor]
 """Gives a tensor of the source by its name."""
@@ -42,6 +48,18 @@ class CheckpointPlan:
             CheckpointError: if the source lacks a tensor.
         """
         return {name: TensorSpec.of(make(source.outline)) for name, make in self.tensors.items()}
+
+    def targets(self, source: "StoredTensors") -> dict[str, list[str]]:
+        """The tensors into which each of the source's goes; none where it is left out."""
+        found: dict[str, list[str]] = {name: [] for name in source}
+        for target, make in self.tensors.items():
+
+            def read(name: str, target: str = target) -> Tensor:
+                found[name].append(target)
+                return source.outline(name)
+
+            make(read)
+        return found
 
     def write(self, source: "StoredTensors", out: Path) -> None:
         """Write weights and config.json, which comes last: a folder without it is not a checkpoint."""
@@ -78,7 +96,8 @@ class StoredTensors:
             self._specs |= header
             self._file_of |= dict.fromkeys(header, file)
         self._open = contextlib.ExitStack()
-        self._streams: dict[Path, Any] = {}
+        self._file: Path | None = None
+        self._stream: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -86,8 +105,7 @@ class StoredTensors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._streams.clear()
-        self._open.close()
+        self._close()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)
@@ -101,10 +119,16 @@ class StoredTensors:
         """A tensor."""
         self._spec(name)
         file = self._file_of[name]
-        if file not in self._streams:
-            self._streams[file] = self._open.enter_context(safe_open(file, framework="pt"))
-        tensor: Tensor = self._streams[file].get_tensor(name)
+        if file != self._file:
+            # What was read of a file stays mapped while it is open: one at a time.
+            self._close()
+            self._stream, self._file = self._open.enter_context(opened(file)), file
+        tensor: Tensor = self._stream.get_tensor(name)
         return tensor
+
+    def _close(self) -> None:
+        self._stream = self._file = None
+        self._open.close()
 
     def _spec(self, name: str) -> TensorSpec:
         if name not in self._specs:
