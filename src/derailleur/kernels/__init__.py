@@ -1,6 +1,7 @@
 """The delta rules and the attention forms: fast paths beside their slow, obvious twins."""
 
 from derailleur.kernels.attention import banded_attention, cached_attention, causal_attention
+from derailleur.kernels.convolution import causal_convolution
 from derailleur.kernels.decode_step import decode_step
 from derailleur.kernels.delta_rule import (
     DeltaRule,
@@ -17,6 +18,7 @@ __all__ = [
     "banded_attention",
     "cached_attention",
     "causal_attention",
+    "causal_convolution",
     "chunk_gdn",
     "chunk_kda",
     "decode_step",

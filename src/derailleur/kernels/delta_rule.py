@@ -235,12 +235,11 @@ def _chunk_scan(
         keys_keys, queries_keys: [B, H, N, C, C], decayed products, zero above the diagonal.
         G: [B, H, N, C, 1 or K], the cumulated log decay within the chunk.
     """
-    beta = beta.unsqueeze(-1)
-    L = (beta * keys_keys).tril(-1)
-    # (I + L)^-1 by substitution: the Neumann series of a 64 x 64 block overflows on repeated keys,
-    # which blank runs in code are.
-    right = torch.cat([beta * v, beta * k * G.exp()], -1)
-    solved = torch.linalg.solve_triangular(L, right, upper=False, unitriangular=True)
+    beta, decay = beta.unsqueeze(-1), G.exp()
+    # (I + L)^-1 by substitution, which reads what lies below the diagonal: the Neumann series of a 64 x 64
+    # block overflows on repeated keys, which blank runs in code are.
+    right = torch.cat([beta * v, k * (beta * decay)], -1)
+    solved = torch.linalg.solve_triangular(beta * keys_keys, right, upper=False, unitriangular=True)
     U, W = solved.split([v.shape[-1], k.shape[-1]], -1)
     last = G[..., -1:, :]  # [B, H, N, 1, 1 or K]
     k_out = (k * (last - G).exp()).transpose(-1, -2)
@@ -258,7 +257,7 @@ def _chunk_scan(
         after.append(S.unflatten(0, (B, H)))
     # What a chunk reads is left to one product over all chunks.
     states, written = (torch.stack(x, 1).unflatten(0, (B, H)) for x in (before, writes))
-    output = (q * G.exp()) @ states + queries_keys @ written
+    output = (q * decay) @ states + queries_keys @ written
     return DeltaRuleOutput(chunks.join(output), torch.cat(after))
 
 
