@@ -1,7 +1,9 @@
 """A released config.json -> `DecoderConfig`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from pydantic import ValidationError
 
 from derailleur.config import validate
 from derailleur.errors import CheckpointError
@@ -13,9 +15,9 @@ def read(description: Mapping[str, Any], source: object) -> tuple[DecoderConfig,
     """Understand a released config.json; the vision encoder is left alone.
 
     Raises:
-        ConfigError, CheckpointError: naming the first key that this decoder does not compute.
+        CheckpointError: naming the first key that this decoder does not compute.
     """
-    released = validate(Released, description, source=source)
+    released = _parse(description, source)
     layers = released.decoder.layers
     mixers: dict[str, Leaf] = {}
     for layer in layers:
@@ -39,6 +41,29 @@ def read(description: Mapping[str, Any], source: object) -> tuple[DecoderConfig,
         "banks": _banks(["".join(layer.bank) for layer in layers]),
     }
     return validate(DecoderConfig, values, source=source), released
+
+
+def _parse(description: Mapping[str, Any], source: object) -> Released:
+    try:
+        return Released.model_validate(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+    keys = [*_keys(first["loc"], description)]
+    if first["type"] == "missing":
+        raise CheckpointError(f"{source}: {'.'.join([*keys, str(first['loc'][-1])])} is missing")
+    key = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        raise CheckpointError(f"{source}: {key} is not supported")
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    raise CheckpointError(f"{source}: {key}: {first['msg'].removeprefix('Value error, ')}{got}")
+
+
+def _keys(location: Iterable[int | str], value: Any) -> Iterator[str]:
+    """The keys of the file on a validation error's way, which also passes the kinds of unions."""
+    for part in location:
+        if isinstance(value, Mapping) and part in value:
+            yield str(part)
+            value = value[part]
 
 
 def _heads(mixers: Mapping[str, Leaf], source: object) -> dict[str, Any]:
@@ -107,5 +132,5 @@ def _alike(what: str, values: Iterable[Any], source: object) -> Any:
     """The value on which all agree."""
     first, *others = values
     if any(other != first for other in others):
-        raise CheckpointError(f"{source}: {what} must be the same throughout the model")
+        raise CheckpointError(f"{source}: {what} must agree throughout the model")
     return first

@@ -48,8 +48,9 @@ def write(config: DecoderConfig) -> tuple[dict[str, Any], sections.Released]:
     description = released.model_dump(mode="json", exclude_unset=True)
     kept, _ = read(description, "config.json")
     for field, ours, theirs in _differences(_effective(config), _effective(kept)):
+        says = "has no such setting" if theirs is None else f"can only say {theirs}"
         remedy = f"distil with {field} false" if field.endswith("gate_bias") else "export in another format"
-        raise CheckpointError(f"{field} is {ours}, but the apriel2 layout can only say {theirs}; {remedy}")
+        raise CheckpointError(f"{field} is {ours}, but the apriel2 layout {says}; {remedy}")
     return description | {"auto_map": _MODELLING_CODE}, released
 
 

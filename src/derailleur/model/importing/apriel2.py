@@ -23,7 +23,7 @@ def understand_apriel2(description: Mapping[str, Any], path: Path) -> Foreign:
     """With vision or without.
 
     Raises:
-        ConfigError, CheckpointError: naming the key that is not supported.
+        CheckpointError: naming the key that is not supported.
     """
     config, released = read(description, path)
     if description.get("vision_encoder"):
