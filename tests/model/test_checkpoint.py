@@ -33,6 +33,27 @@ def test_round_trip_is_exact(folder: Path, supernet: Decoder, tokens: torch.Tens
     assert (folder / "model" / "tokenizer.json").is_file()
 
 
+@torch.no_grad()
+def test_shards_are_read(folder: Path, supernet: Decoder, tokens: torch.Tensor) -> None:
+    """As transformers writes them beyond some size."""
+    whole = folder / "model" / "model.safetensors"
+    tensors = list(load_file(whole).items())
+    whole.unlink()
+    weight_map = {}
+    for number, start in enumerate(range(0, len(tensors), 40)):
+        shard = f"model-{number}.safetensors"
+        save_file(dict(tensors[start : start + 40]), folder / "model" / shard)
+        weight_map |= {name: shard for name, _ in tensors[start : start + 40]}
+    index = folder / "model" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    loaded = load_model(folder, dtype=torch.bfloat16)
+    assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16}
+    assert torch.equal(load_model(folder)(tokens).logits, supernet(tokens).logits)
+    (folder / "model" / "model-1.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model-1\.safetensors: no such file"):
+        load_model(folder)
+
+
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no config\.json"):
         load_model(tmp_path / "nowhere")
