@@ -107,9 +107,14 @@ def test_a_killed_run_ends_with_the_same_weights(road: Path, tmp_path: Path) -> 
     assert not (tmp_path / "undisturbed" / "distill").exists()
 
 
-def test_the_second_call_does_nothing(road: Path) -> None:
+def test_the_second_call_changes_no_more_than_the_cards(road: Path) -> None:
+    card = (road / "model" / "README.md").read_text()
+    assert "license: unknown" in card and "| full | `FFFF` |" in card and "**place**" in card
     before = {stage: (road / stage / "manifest.json").stat().st_mtime_ns for stage in STAGES}
-    run(road)
+    run(road, "--card.license=mit")
+    assert (road / "model" / "README.md").read_text() == card.replace(
+        "license: unknown", "license: mit"
+    ).replace("Weights: unspecified", "Weights: mit")
     assert {stage: (road / stage / "manifest.json").stat().st_mtime_ns for stage in STAGES} == before
     assert not list(road.glob("*.previous*"))
 

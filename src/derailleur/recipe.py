@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from derailleur import corpus, evaluation, report, tokens, training
+from derailleur.card import CARD, CardConfig
 from derailleur.config import Config
 from derailleur.io import Progress, atomic_path, silent
 from derailleur.model import import_checkpoint, model_folder
@@ -49,6 +50,7 @@ class Recipe(Config):
     evaluate: evaluation.EvaluateConfig = Field(
         evaluation.EvaluateConfig(), description="Every preset, measured."
     )
+    card: CardConfig = Field(CardConfig(), description="What model cards say beside what is known.")
 
 
 def stages(recipe: Recipe, run: Path, *, progress: Progress = silent) -> list[Stage]:
@@ -152,7 +154,8 @@ def _supernet(recipe: Recipe, run: Path, teacher: Path, progress: Progress) -> l
 
 def publish(supernet: Path, place: Path, out: Path) -> dict[str, Any]:
     """Put a supernet's checkpoint and its presets into one folder, ready to serve."""
-    found = [p for p in model_folder(supernet).iterdir() if p.is_file()]
+    # The supernet's card is not this model's, which is written once the stage is done.
+    found = [p for p in model_folder(supernet).iterdir() if p.is_file() and p.name != CARD]
     # config.json comes last: a folder without it is not a checkpoint.
     files = sorted([*found, place / PRESETS_FILE], key=lambda p: (p.name == "config.json", p.name))
     for source in files:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -37,6 +38,16 @@ def parser(command: str, summary: str, example: str, config: type[Config] | None
         allow_abbrev=False,
     )
     return made
+
+
+def add_card_option(made: Parser) -> None:
+    """`--card FILE.yaml`, for the commands that make a checkpoint."""
+    made.add_argument(
+        "--card",
+        type=Path,
+        metavar="FILE.yaml",
+        help="for the model card: name, license, data_license, data_card, base_model",
+    )
 
 
 def print_result(value: Any, *, as_json: bool, text: str) -> None:

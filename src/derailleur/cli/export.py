@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
-from derailleur.cli.arguments import parser, print_result
+from derailleur import model
+from derailleur.card import CardConfig, write_card
+from derailleur.cli.arguments import Parser, add_card_option, parser, print_result
 from derailleur.cli.mapping import mapping_lines
-from derailleur.config import Config
+from derailleur.config import Config, load_config
 from derailleur.errors import UserError
-from derailleur.model import load_config, model_folder
 from derailleur.model.export import LAYOUTS, describe_export, map_export, plan_export, write_export
 from derailleur.placement.presets import PRESETS_FILE, Presets, load_presets
 from derailleur.report import units
@@ -28,31 +29,13 @@ class ExportConfig(Config):
 
 def run(command: str, arguments: Sequence[str]) -> int:
     """Write a checkpoint of ours in another layout."""
-    made = parser(
-        command,
-        "A checkpoint in another layout, or with just the mixers of some presets.",
-        "derailleur export runs/quickstart/model --format thin --presets full,fast --out thin",
-    )
-    made.add_argument("model", type=Path, metavar="DIR", help="a model folder, or the stage that made it")
-    made.add_argument(
-        "--format",
-        required=True,
-        choices=list(LAYOUTS),
-        help="hf: what transformers loads, of a family that it knows where only full attention is kept; "
-        "thin: ours; apriel2: that of the released Super Apriel",
-    )
-    made.add_argument("--out", type=Path, help="the folder to write")
-    kept = made.add_mutually_exclusive_group()
-    kept.add_argument("--placement", help="keep one placement: a preset, letters, runs or all-gdn")
-    kept.add_argument("--presets", metavar="A,B", help="keep these presets")
-    made.add_argument("--dry-run", action="store_true", help="say what would be written, by headers alone")
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
-    options = made.parse_args(arguments)
+    options = _parser(command).parse_args(arguments)
     if options.format == "thin" and not (options.presets or options.placement):
         raise UserError(f"{command}: --format thin needs --presets A,B or --placement")
     if not (options.out or options.dry_run):
         raise UserError(f"{command}: --out is missing")
-    folder = model_folder(options.model)
+    card = load_config(CardConfig, options.card)
+    folder = model.model_folder(options.model)
     presets = _chosen(folder, options.placement, options.presets)
     restricted = bool(options.placement or options.presets)
     plan = plan_export(folder, options.format, set(presets.values()) if restricted else ())
@@ -76,13 +59,38 @@ def run(command: str, arguments: Sequence[str]) -> int:
     config = ExportConfig(format=options.format, placements=placements)
     stage = Stage(command, VERSION, config, {"source": options.model}, work)
     execute(stage, options.out)
+    write_card(options.out, card)
     print_result(results, as_json=options.json, text=f"wrote {_summary(results)}\n-> {options.out}")
     return 0
 
 
+def _parser(command: str) -> Parser:
+    made = parser(
+        command,
+        "A checkpoint in another layout, or with just the mixers of some presets.",
+        "derailleur export runs/quickstart/model --format thin --presets full,fast --out thin",
+    )
+    made.add_argument("model", type=Path, metavar="DIR", help="a model folder, or the stage that made it")
+    made.add_argument(
+        "--format",
+        required=True,
+        choices=list(LAYOUTS),
+        help="hf: what transformers loads, of a family that it knows where only full attention is kept; "
+        "thin: ours; apriel2: that of the released Super Apriel",
+    )
+    made.add_argument("--out", type=Path, help="the folder to write")
+    kept = made.add_mutually_exclusive_group()
+    kept.add_argument("--placement", help="keep one placement: a preset, letters, runs or all-gdn")
+    kept.add_argument("--presets", metavar="A,B", help="keep these presets")
+    made.add_argument("--dry-run", action="store_true", help="say what would be written, by headers alone")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_card_option(made)
+    return made
+
+
 def _chosen(folder: Path, placement: str | None, names: str | None) -> Presets:
     """The presets to keep."""
-    presets = load_presets(folder, full=load_config(folder).full_placement)
+    presets = load_presets(folder, full=model.load_config(folder).full_placement)
     if placement:
         return presets.only(presets.resolve(placement))
     return presets.subset([name.strip() for name in names.split(",")]) if names else presets

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from derailleur.cli.arguments import parser, print_result
+from derailleur.card import CardConfig, write_card
+from derailleur.cli.arguments import add_card_option, parser, print_result
 from derailleur.cli.mapping import mapping_lines
-from derailleur.config import Config
+from derailleur.config import Config, load_config
 from derailleur.model.importing import ImportPlan, import_checkpoint, plan_import
 from derailleur.runs import Stage, execute
 
@@ -34,11 +35,13 @@ def run(command: str, arguments: Sequence[str]) -> int:
         help="read configurations and headers alone, and say what would be done",
     )
     made.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_card_option(made)
     options = made.parse_args(arguments)
     if options.dry_run:
         plan = plan_import(options.source)
         print_result(_values(plan), as_json=options.json, text="\n".join(_lines(plan)))
         return 2 if plan.refusals else 0
+    card = load_config(CardConfig, options.card)
     stage = Stage(
         "import",
         VERSION,
@@ -47,6 +50,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         lambda out: import_checkpoint(options.source, out / "model"),
     )
     result = execute(stage, options.out)["results"]
+    write_card(options.out, card)
     print_result(
         result,
         as_json=options.json,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from derailleur.card import CardConfig, write_card
 from derailleur.cli.arguments import parser, progress_bars, split_overrides
 from derailleur.cli.evaluation import score_table
 from derailleur.config import load_config
@@ -40,6 +41,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         manifest_of = {}
         for stage in planned:
             manifest = manifest_of[stage.name] = execute(stage, out / stage.name)
+            _write_cards([out / name for name in manifest_of], recipe.card)
             console.print(f"[bold]{stage.name:<10}[/] {manifest['seconds']:8.1f} s   {out / stage.name}")
             if stage.name == options.until:
                 return 0
@@ -51,3 +53,10 @@ def run(command: str, arguments: Sequence[str]) -> int:
     console.print(f"\nreport  {out / 'report' / 'report.html'}", highlight=False)
     console.print(f"serve   {ours} serve {out / 'model'}", highlight=False)
     return 0
+
+
+def _write_cards(stages: Sequence[Path], settings: CardConfig) -> None:
+    """Cards of the checkpoints so far; later stages have more to say about them."""
+    for folder in stages:
+        if any((place / "config.json").is_file() for place in (folder, folder / "model")):
+            write_card(folder, settings)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from derailleur import training
-from derailleur.cli.arguments import parser, print_result, progress_bars, split_overrides
+from derailleur.card import CardConfig, write_card
+from derailleur.cli.arguments import add_card_option, parser, print_result, progress_bars, split_overrides
 from derailleur.config import load_config
 from derailleur.io import Progress
 from derailleur.runs import Stage, execute
@@ -65,8 +66,10 @@ def run(command: str, arguments: Sequence[str]) -> int:
     made.add_argument("--out", type=Path, required=True, help="folder of the result; model/ inside it")
     made.add_argument("--config", type=Path, help="YAML file of the keys below")
     made.add_argument("--json", action="store_true", help="print the result as one JSON value")
+    add_card_option(made)
     options, overrides = split_overrides(made, arguments)
     config = load_config(chosen.config, options.config, overrides)
+    card = load_config(CardConfig, options.card)
     inputs = {"tokens": options.data}
     if chosen.source:
         inputs[chosen.source] = getattr(options, chosen.source)
@@ -76,6 +79,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
             return _train(config, inputs, out, progress)
 
         results = execute(Stage(command, chosen.version, config, inputs, work), options.out)["results"]
+    write_card(options.out, card)
     print_result(results, as_json=options.json, text=_summary(results, options.out))
     return 0
 
