@@ -1,6 +1,6 @@
 """Small checkpoint folders with a tokenizer, and the decoders in them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,12 @@ def shaken(decoder: Decoder, seed: int) -> Decoder:
         for parameter in decoder.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     return decoder.eval()
+
+
+@pytest.fixture(scope="session")
+def shake() -> Callable[[Decoder, int], Decoder]:
+    """A function that shakes a decoder's weights by a seed."""
+    return shaken
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Generation by transformers: every placement, padding, beams, drafts, and what is refused."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from transformers import (
 )
 
 import derailleur.hf
-from derailleur.model import Decoder
+from derailleur.errors import CapacityError
+from derailleur.model import Decoder, DecoderConfig, save_model
 from derailleur.model.export import plan_export, write_export
 from derailleur.placement import Placement
 
@@ -234,3 +236,32 @@ def test_what_forward_refuses(model: Any) -> None:
     with pytest.raises(ValueError, match="vocabulary is fixed"):
         model.resize_token_embeddings(400)
     assert derailleur.hf.DerailleurCache is type(cache)
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "windowed-teacher": {"mixers": {"F": {"window_tokens": 16, "first_window_layer": 1}}},
+    "learned-positions": {"positions": "learned", "norm": "layer", "mlp": "plain", "mlp_bias": True},
+    "grouped-value-heads": {
+        "mixers": {"G": {"num_key_heads": 2, "gate_bias": False}},
+        "banks": ["F", "G", "FG"],
+    },
+    "biases-and-untied": {"attention_bias": True, "qk_norm": True, "tie_embeddings": False},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_other_shapes(shape: str, shake: Callable[[Decoder, int], Decoder], tmp_path: Path) -> None:
+    sizes = {"vocab_size": 300, "hidden_size": 32, "num_layers": 3, "num_heads": 4, "num_kv_heads": 2}
+    sizes |= {"head_dim": 8, "intermediate_size": 48, "max_positions": 96}
+    decoder = Decoder(DecoderConfig.model_validate(sizes | SHAPES[shape]))
+    decoder.reset_parameters(0)
+    save_model(shake(decoder, 1), tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    prompts = [prompt(50), prompt(7, 1)]
+    together = model.generate(**left_padded(prompts), max_new_tokens=40, eos_token_id=None)
+    for row, tokens in zip(together, prompts, strict=True):
+        expected = greedy(decoder, str(model.placement), tokens, 40)
+        assert torch.equal(row[-40:], expected[0, -40:])
+    if shape == "learned-positions":
+        with pytest.raises(CapacityError, match="learned positions end at 96"):
+            model.generate(prompts[0], max_new_tokens=60, eos_token_id=None)
