@@ -46,11 +46,12 @@ class _CausalConvolution(torch.autograd.Function):
         seq = total.shape[1]
         gradient = torch.ops.aten.silu_backward(outer[0], total)
         inputs_gradient = torch.zeros_like(x)
-        weight_gradient = torch.empty_like(weight)
+        weight_gradient, products = torch.empty_like(weight), torch.empty_like(total)
         for first, tap in enumerate(taps):
             reaching = _within(gradient, len(taps) - 1 - first, positions)
             inputs_gradient[:, first : first + seq].addcmul_(reaching, tap)
-            weight_gradient[:, first] = (reaching * x[:, first : first + seq]).sum((0, 1))
+            torch.mul(reaching, x[:, first : first + seq], out=products)
+            weight_gradient[:, first] = products.sum((0, 1))
         return inputs_gradient.to(inputs.dtype), weight_gradient, None
 
 
