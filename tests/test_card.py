@@ -224,16 +224,19 @@ def test_a_card_changes_no_fingerprint(run: Path) -> None:
 
 
 def test_exports_have_cards(run: Path, tmp_path: Path) -> None:
+    evaluated(run, xz=1.64)
     settings = tmp_path / "card.yaml"
     settings.write_text("license: apache-2.0\n")
     call = ["export", str(run / "model"), "--format", "hf", "--card", str(settings)]
     assert main([*call, "--placement", "full", "--out", str(tmp_path / "plain")]) == 0
     text = (tmp_path / "plain" / CARD).read_text()
     assert "A `llama` checkpoint" in text and "license: apache-2.0" in text
+    assert "| full | `FFF` | 1.250 |" in text
     assert "import derailleur.hf" not in text and "derailleur serve" not in text
     assert "- **export**: in layout `hf`, keeping full `FFF`." in text and "- **pretrain**" in text
     assert main([*call, "--placement", "fast", "--out", str(tmp_path / "fast")]) == 0
-    assert "at the fixed placement" in (tmp_path / "fast" / CARD).read_text()
+    text = (tmp_path / "fast" / CARD).read_text()
+    assert "at the fixed placement" in text and "| fast | `GKG` | 1.500 |" in text and "| full |" not in text
     assert main(["import", str(tmp_path / "plain"), "--out", str(tmp_path / "again")]) == 2, "no tokenizer"
 
 

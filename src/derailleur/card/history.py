@@ -9,6 +9,8 @@ from derailleur.io import read_json
 from derailleur.runs import MANIFEST
 
 _MEASURING = ("place", "evaluate")
+_COPYING = ("model", "export")
+"""Stages whose weights are those of an earlier one, so that its measurements hold."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class History:
 
     Attributes:
         stages: of the stages that made the checkpoint.
-        evaluation: what `evaluate` found beside it, or {}.
+        evaluation: what `evaluate` found, or {}.
     """
 
     stages: tuple[dict[str, Any], ...]
@@ -29,9 +31,9 @@ class History:
         own = _stage_folder(folder)
         if own is None:
             return cls((), {})
-        measured = {read_json(x / MANIFEST)["stage"]: x for x in _measured_beside(own)}
+        measured = _measured(own)
         found: dict[Path, dict[str, Any]] = {}
-        for stage in (own, *measured.values()):
+        for stage in (*measured.values(), own):
             _collect(stage, found)
         stages = tuple(manifest for manifest in found.values() if manifest["stage"] != "evaluate")
         evaluation = found[measured["evaluate"]]["results"] if "evaluate" in measured else {}
@@ -41,6 +43,13 @@ class History:
         """What a stage returned; the last of that name, {} if there is none."""
         matching = [manifest["results"] for manifest in self.stages if manifest["stage"] == stage]
         return matching[-1] if matching else {}
+
+    @property
+    def exported(self) -> dict[str, str]:
+        """Name and letters of the placements that an export kept, if the checkpoint is an export of some."""
+        exports = [manifest["config"] for manifest in self.stages if manifest["stage"] == "export"]
+        kept: dict[str, str] | None = exports[-1]["placements"] if exports else None
+        return kept or {}
 
     @property
     def imported(self) -> str | None:
@@ -86,9 +95,15 @@ def _stage_folder(path: Path) -> Path | None:
     return next((owner for owner in owners if (owner / MANIFEST).is_file()), None)
 
 
-def _measured_beside(stage: Path) -> Iterator[Path]:
-    """The stages in the same folder that measured this one."""
+def _measured(stage: Path) -> dict[str, Path]:
+    """The stages that measured a stage's weights, by name: those beside it come first."""
+    found: dict[str, Path] = {}
+    manifest = read_json(stage / MANIFEST)
+    if manifest["stage"] in _COPYING:
+        for earlier in _inputs(manifest, stage):
+            found |= _measured(earlier)
     for path in sorted(stage.parent.glob(f"*/{MANIFEST}")):
-        manifest = read_json(path)
-        if manifest["stage"] in _MEASURING and stage in _inputs(manifest, path.parent):
-            yield path.parent
+        other = read_json(path)
+        if other["stage"] in _MEASURING and stage in _inputs(other, path.parent):
+            found[other["stage"]] = path.parent
+    return found

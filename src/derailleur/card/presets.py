@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from derailleur.card.facts import Facts
-from derailleur.placement.presets import Preset
+from derailleur.placement.presets import Preset, Presets
 from derailleur.report import units
 
 
 def preset_table(facts: Facts) -> str:
     """Every preset; with the scores of an evaluation where there was one, else as the search measured it."""
-    assert facts.presets is not None
+    names = list(facts.presets or facts.history.exported)
     evaluated = {row["preset"]: row for row in facts.history.evaluation.get("presets", [])}
-    if set(facts.presets) <= set(evaluated):
-        return _evaluated(facts, [evaluated[name] for name in facts.presets])
-    return _searched(facts)
+    if names and set(names) <= set(evaluated):
+        return _evaluated(facts, [evaluated[name] for name in names])
+    return "" if facts.presets is None else _searched(facts.presets)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -64,9 +64,8 @@ def _conditions(facts: Facts) -> str:
     return " ".join(said)
 
 
-def _searched(facts: Facts) -> str:
-    assert facts.presets is not None
-    details = facts.presets.details
+def _searched(presets: Presets) -> str:
+    details = presets.details
     regimes = [(x.batch, x.context) for x in details[0].speed]
     ends = sorted({min(regimes), max(regimes)}) if regimes else []
     cells = []

@@ -38,9 +38,8 @@ def introduction(facts: Facts) -> str:
 
 def presets(facts: Facts) -> str:
     """What there is to choose from."""
-    if facts.is_fixed:
-        return ""
-    return preset_table(facts) if facts.presets else "None yet: `derailleur place search` finds them."
+    none_yet = "" if facts.is_fixed else "None yet: `derailleur place search` finds them."
+    return preset_table(facts) or none_yet
 
 
 def use(facts: Facts) -> str:
