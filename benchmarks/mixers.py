@@ -21,6 +21,7 @@ from transformers.models.kimi_linear.configuration_kimi_linear import KimiLinear
 from transformers.models.kimi_linear.modeling_kimi_linear import KimiLinearDeltaAttention
 from transformers.models.qwen3_next.configuration_qwen3_next import Qwen3NextConfig
 from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDeltaNet
+from transformers.utils import logging
 
 from derailleur.config import load_config
 from derailleur.engine import Engine, EngineConfig
@@ -52,6 +53,7 @@ def main() -> None:
     options.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the layers")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
+    logging.set_verbosity_error()  # transformers says at every form that it is not the CUDA one
     dtype = getattr(torch, arguments.dtype)
     if arguments.only in (None, "layers"):
         compare_layers(dtype, arguments.rounds)

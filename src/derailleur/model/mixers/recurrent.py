@@ -211,11 +211,8 @@ class RecurrentMixer(Mixer):
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, T, qkv_size] -> L2-normalised q and k, and v, each [B, T, value_heads, D] float32."""
-        qk, v = (
-            qkv.float()
-            .unflatten(-1, (-1, self.head_dim))
-            .split([2 * self.num_key_heads, self.num_value_heads], -2)
-        )
+        heads = qkv.unflatten(-1, (-1, self.head_dim))
+        qk, v = heads.split([2 * self.num_key_heads, self.num_value_heads], -2)
         qk = qk * (qk.square().sum(-1, keepdim=True) + L2_EPS).rsqrt()
         q, k = qk.chunk(2, -2)
         if self.num_key_heads != self.num_value_heads:
