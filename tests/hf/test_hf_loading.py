@@ -171,4 +171,4 @@ def test_training_lowers_the_loss(folder: Path, tokens: torch.Tensor) -> None:
 def test_without_transformers_the_error_says_what_to_install() -> None:
     code = "import sys; sys.modules['transformers'] = None; import derailleur.hf"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "derailleur.hf needs transformers: pip install 'derailleur[hf]'" in done.stderr
+    assert "derailleur.hf needs transformers 5.23 or newer: pip install 'derailleur[hf]'" in done.stderr

@@ -8,9 +8,11 @@ Nothing else of this package needs transformers, and nothing here is needed to s
 """
 
 try:
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig  # noqa: F401 - 5.x alone has it
 except ImportError:
-    raise ImportError("derailleur.hf needs transformers: pip install 'derailleur[hf]'") from None
+    raise ImportError(
+        "derailleur.hf needs transformers 5.23 or newer: pip install 'derailleur[hf]'"
+    ) from None
 
 from derailleur.hf.cache import DerailleurCache
 from derailleur.hf.configuration import DerailleurConfig
