@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from derailleur.corpus import CurateConfig
+from derailleur.io import silent
 from derailleur.model import Decoder, GdnConfig, KdaConfig, MixersConfig, add_mixers, load_model
 from derailleur.recipe import Recipe, stages
 from derailleur.runs import execute
@@ -159,7 +160,7 @@ def distilled(supernet: Decoder, tokens: Path, steps: int, data: DataConfig) -> 
     with tempfile.TemporaryDirectory() as folder:
         phases = [Phase("stochastic", stochastic, objective)]
         loaded = TrainingData(tokens, data, torch.device("cpu"))
-        trainer = Trainer(supernet, phases, loaded, config, Path(folder), progress=lambda *_: None)
+        trainer = Trainer(supernet, phases, loaded, config, Path(folder), progress=silent)
         before = measure(objective, trainer.heldout)
         trainer.run()
         return before, measure(objective, trainer.heldout)
