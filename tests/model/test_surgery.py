@@ -22,7 +22,8 @@ from derailleur.model import (
     SlidingWindowConfig,
     add_mixers,
 )
-from derailleur.model.surgery import _constant, _overlaps
+from derailleur.model.mixers.linearise import _overlaps
+from derailleur.model.surgery import _constant
 
 WINDOW = 12
 MIXERS = MixersConfig(S=SlidingWindowConfig(window_tokens=WINDOW), K=KdaConfig(), G=GdnConfig())

@@ -99,7 +99,8 @@ def _mixers(facts: Facts, config: DecoderConfig) -> str:
         if layers:
             where = "all" if len(layers) == config.num_layers else ", ".join(map(str, layers))
             each = facts.mixer_parameters[layers[0], letter]
-            rows.append([f"`{letter}` {_MIXERS[letter]}{_window(letter, config)}", where, f"{each:,}"])
+            mixer = f"`{letter}` {_MIXERS.get(letter, letter)}{_window(letter, config)}"
+            rows.append([mixer, where, f"{each:,}"])
     return table(["mixer", "layers", "parameters in each"], rows)
 
 

@@ -1,4 +1,4 @@
-"""The decoder, its four mixers, surgery, and checkpoint folders."""
+"""The decoder, its mixers, surgery, and checkpoint folders."""
 
 from derailleur.model.checkpoint import load_config, load_model, model_folder, save_model
 from derailleur.model.config import DecoderConfig, MixersConfig
@@ -15,6 +15,7 @@ from derailleur.model.mixers import (
     Rows,
     SlidingWindowConfig,
     Trace,
+    settings_of_mixers,
 )
 from derailleur.model.surgery import add_mixers
 
@@ -40,4 +41,5 @@ __all__ = [
     "load_model",
     "model_folder",
     "save_model",
+    "settings_of_mixers",
 ]

@@ -1,22 +1,31 @@
 """The shape of a decoder: everything that its weights' shapes and its arithmetic depend on."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from derailleur.config import Config
-from derailleur.model.mixers import FullAttentionConfig, GdnConfig, KdaConfig, SlidingWindowConfig
+from derailleur.model.mixers import FullAttentionConfig, settings_of_mixers
 from derailleur.model.rotary import RopeScaling
 from derailleur.placement.placement import Placement
 
+_FIELDS: dict[str, Any] = {
+    letter: (settings | None, None) for letter, settings in settings_of_mixers().items()
+}
+_Absent: Any = create_model("_Absent", __base__=Config, **_FIELDS)
 
-class MixersConfig(Config):
-    """The mixers that every layer has; a teacher has only full attention."""
+
+class MixersConfig(_Absent):
+    """The mixers that layers have, a block of settings under each one's letter; None where it is absent.
+
+    A teacher has only full attention.
+    """
 
     F: FullAttentionConfig = Field(FullAttentionConfig(), description="Full attention.")
-    S: SlidingWindowConfig | None = Field(None, description="Sliding-window attention, or absent.")
-    K: KdaConfig | None = Field(None, description="Kimi Delta Attention, or absent.")
-    G: GdnConfig | None = Field(None, description="Gated DeltaNet, or absent.")
+
+    def settings(self, letter: str) -> Any:
+        """The block of a mixer, of the class that it was registered with."""
+        return getattr(self, letter)
 
     @property
     def letters(self) -> str:

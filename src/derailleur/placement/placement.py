@@ -8,12 +8,12 @@ from itertools import groupby
 from derailleur.errors import PlacementError
 
 MIXER_NAMES: Mapping[str, str] = {"F": "fa", "S": "swa", "K": "kda", "G": "gdn"}
-"""The letter of each mixer and its name, which is also its key in a checkpoint."""
+"""The letter of each mixer, and its name: its key in a checkpoint, its module in `model.mixers`."""
 
 MIXERS = tuple(MIXER_NAMES)
-"""The letters in their canonical order, from the most to the least costly in memory."""
+"""The letters in their canonical order: full attention, then those that stand in for it."""
 
-_RUN = re.compile(r"(\d*)([FSKG])")
+_RUN = re.compile(rf"(\d*)([{''.join(MIXERS)}])")
 
 
 @dataclass(frozen=True, order=True)
@@ -21,7 +21,7 @@ class Placement:
     """One mixer per layer, the first layer first.
 
     Attributes:
-        letters: one of `F` (full attention), `S` (sliding window), `K` (KDA), `G` (GDN) per layer.
+        letters: one per layer: `F` (full attention), `S` (sliding window), `K` (KDA), `G` (GDN).
     """
 
     letters: str
@@ -82,7 +82,7 @@ class Placement:
         return " ".join(f"{len(list(run))}{letter}" for letter, run in groupby(self.letters))
 
     def counts(self) -> dict[str, int]:
-        """How many layers each mixer has (the allocation), for all four letters."""
+        """How many layers each mixer has (the allocation), for all letters."""
         return {letter: self.letters.count(letter) for letter in MIXERS}
 
 
@@ -96,7 +96,7 @@ def _letter(name: str, text: str) -> str:
 
 def _expand(name: str, text: str, presets: Mapping[str, Placement]) -> str:
     compact = re.sub(r"[\s,]+", "", name)
-    if compact and re.fullmatch(r"(\d*[FSKG])+", compact):
+    if compact and re.fullmatch(rf"({_RUN.pattern})+", compact):
         return "".join(letter * int(count or 1) for count, letter in _RUN.findall(compact))
     known = f"; presets: {', '.join(presets)}" if presets else ""
     raise PlacementError(

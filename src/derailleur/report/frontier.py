@@ -21,7 +21,7 @@ _LABEL_WIDTH, _LABEL_HEIGHT = 120, 32  # of a preset's label, points
 def majority(letters: str) -> str:
     """The mixer that most layers have; of several, the first in canonical order."""
     counts = Counter(letters)
-    return max(look.MIXERS, key=lambda letter: counts[letter])
+    return max([*look.MIXERS, *letters], key=lambda letter: counts[letter])
 
 
 @look.styled

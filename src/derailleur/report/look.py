@@ -72,8 +72,8 @@ MARKERS = "osD^vPX*"
 
 
 def colour(name: str) -> str:
-    """The colour to draw with."""
-    return COLOURS[name].light
+    """The colour to draw with; a mixer that has none of its own is grey."""
+    return COLOURS.get(name, COLOURS["muted"]).light
 
 
 def ramp(index: int, count: int) -> str:

@@ -28,7 +28,7 @@ def plot_map(rows: list[dict[str, Any]]) -> Figure:
                 Rectangle((layer + 0.04, line + 0.08), 0.92, 0.84, facecolor=look.colour(letter), linewidth=0)
             )
             if num_layers <= _MAX_LETTERS:
-                ink = look.colour(look.LETTER_COLOURS[letter])
+                ink = look.colour(look.LETTER_COLOURS.get(letter, "on-deep"))
                 axes.text(
                     layer + 0.5, line + 0.5, letter, ha="center", va="center_baseline", color=ink, fontsize=11
                 )

@@ -45,12 +45,14 @@ def plot_layer_effects(effects: list[dict[str, float]]) -> Figure:
     figure = look.new_figure(560, 340)
     axes = figure.subplots()
     axes.axhline(0, color=look.colour("F"), linewidth=1, linestyle="--")
-    letters = [letter for letter in look.MIXERS if letter != "F" and letter in effects[0]]
+    letters = [letter for letter in effects[0] if letter != "F"]
     width = 0.8 / len(letters)
     for place, letter in enumerate(letters):
         centres = [layer + (place - (len(letters) - 1) / 2) * width for layer in range(len(effects))]
         heights = [layer[letter] for layer in effects]
-        axes.bar(centres, heights, width * 0.9, color=look.colour(letter), label=look.MIXERS[letter])
+        axes.bar(
+            centres, heights, width * 0.9, color=look.colour(letter), label=look.MIXERS.get(letter, letter)
+        )
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     axes.set_xlabel("layer")
     axes.set_ylabel("change of quality, nats per token")
@@ -76,7 +78,7 @@ def plot_mixer_costs(regimes: list[dict[str, Any]]) -> Figure:
         for letter in own[0]["relative_to_full_attention"]:
             if letter != "F":
                 costs = [row["relative_to_full_attention"][letter] for row in own]
-                label = f"{look.MIXERS[letter]}, batch {batch}"
+                label = f"{look.MIXERS.get(letter, letter)}, batch {batch}"
                 axes.plot(
                     [row["context"] for row in own],
                     costs,

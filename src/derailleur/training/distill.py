@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 from torch import Tensor
 
 from derailleur.config import Config
 from derailleur.io import Progress, silent
 from derailleur.model import (
     Decoder,
-    FullAttentionConfig,
-    GdnConfig,
-    KdaConfig,
     MixersConfig,
     SlidingWindowConfig,
     add_mixers,
     model_folder,
+    settings_of_mixers,
 )
 from derailleur.placement import MIXER_NAMES, Placement
 from derailleur.training import stage
@@ -34,34 +32,33 @@ from derailleur.training.precision import choose_device
 from derailleur.training.sampling import PlacementSampler, SamplingConfig
 from derailleur.training.trainer import Measured, Phase, PhaseConfig, TrainerConfig
 
-VERSION = 1
+VERSION = 2
+
+_FIELDS: dict[str, Any] = {
+    letter: (settings | None, settings())
+    for letter, settings in settings_of_mixers().items()
+    if letter != "F"
+}
+_Bank: Any = create_model("_Bank", __base__=Config, **_FIELDS)
 
 
-class WindowConfig(SlidingWindowConfig):
-    """A window that is well under most contexts: one as long as the context is full attention again."""
-
-    window_tokens: int = Field(256, gt=0, description="how many tokens a token sees, itself included")
-
-
-class BankConfig(Config):
-    """The mixers that every layer gets beside full attention; null leaves one out."""
+class BankConfig(_Bank):
+    """The mixers that every layer gets beside full attention, by letter; null leaves one out."""
 
     S: SlidingWindowConfig | None = Field(
-        SlidingWindowConfig(window_tokens=256), description="sliding window"
+        SlidingWindowConfig(window_tokens=256),
+        description="well under most contexts: a window as long as the context is full attention again",
     )
-    K: KdaConfig | None = Field(KdaConfig(), description="Kimi Delta Attention")
-    G: GdnConfig | None = Field(GdnConfig(), description="Gated DeltaNet")
 
     @model_validator(mode="after")
     def _not_empty(self) -> "BankConfig":
-        if not (self.S or self.K or self.G):
+        if not any(dict(self).values()):
             raise ValueError("no mixer is left beside full attention")
         return self
 
     def with_full_attention(self) -> MixersConfig:
         """The whole bank."""
-        window = SlidingWindowConfig(window_tokens=self.S.window_tokens) if self.S else None
-        return MixersConfig(F=FullAttentionConfig(), S=window, K=self.K, G=self.G)
+        return MixersConfig(**dict(self))
 
 
 class StochasticConfig(PhaseConfig):

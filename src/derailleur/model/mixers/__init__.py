@@ -1,4 +1,6 @@
-"""The four mixers. A new one is a module here, one import line, and its test."""
+"""The mixers. A new one is a module here, its line in `placement.MIXER_NAMES`, and its test."""
+
+from importlib import import_module
 
 from derailleur.model.mixers.base import (
     MAX_TRACE_TOKENS,
@@ -6,14 +8,17 @@ from derailleur.model.mixers.base import (
     Pool,
     Rows,
     Snapshot,
+    TeacherLayer,
     Trace,
     build_mixer,
+    settings_of_mixers,
 )
-from derailleur.model.mixers.full_attention import FullAttention, FullAttentionConfig
+from derailleur.model.mixers.fa import FullAttention, FullAttentionConfig
 from derailleur.model.mixers.gdn import Gdn, GdnConfig
 from derailleur.model.mixers.kda import Kda, KdaConfig
-from derailleur.model.mixers.sliding_window import SlidingWindow, SlidingWindowConfig
+from derailleur.model.mixers.swa import SlidingWindow, SlidingWindowConfig
 from derailleur.model.rotary import Rotary
+from derailleur.placement.placement import MIXER_NAMES
 
 __all__ = [
     "MAX_TRACE_TOKENS",
@@ -30,6 +35,11 @@ __all__ = [
     "SlidingWindow",
     "SlidingWindowConfig",
     "Snapshot",
+    "TeacherLayer",
     "Trace",
     "build_mixer",
+    "settings_of_mixers",
 ]
+
+for name in MIXER_NAMES.values():
+    import_module(f"{__name__}.{name}")  # each registers its class

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from derailleur.kernels import banded_attention, causal_attention
 from derailleur.model.layers import RmsNorm
-from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, Trace
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, TeacherLayer, Trace
 from derailleur.model.mixers.key_value import KeyValuePool, WindowPool
 from derailleur.model.rotary import Rotary
 
@@ -68,6 +68,9 @@ class Attention(Mixer):
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         return rotary.apply(q), rotary.apply(k), v
+
+    def take_over(self, teacher: TeacherLayer) -> None:
+        self.load_state_dict(teacher.attention.state_dict())
 
     def output(self, heads: Tensor) -> Tensor:
         """[B, T, H, D] -> [B, T, hidden]."""

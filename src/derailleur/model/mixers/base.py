@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from derailleur.config import Config
 from derailleur.model.rotary import Rotary
+from derailleur.placement.placement import MIXERS
 
 if TYPE_CHECKING:
     from derailleur.model.config import DecoderConfig
+    from derailleur.model.mixers.attention import Attention
 
 MAX_TRACE_TOKENS = 32
 """The most tokens that one traced `extend` (a verify step) may append and still be rolled back."""
@@ -171,6 +174,22 @@ class Trace:
     """What a traced `extend` leaves for `commit`; attention needs nothing."""
 
 
+@dataclass(frozen=True)
+class TeacherLayer:
+    """A teacher's attention, and what it does with tokens that the teacher finds likely.
+
+    Attributes:
+        inputs, outputs: [batch, seq, hidden].
+        constant: [hidden], the direction on which inputs project nearest to 1: a bias in weights.
+    """
+
+    attention: Attention
+    inputs: Tensor
+    outputs: Tensor
+    rotary: Rotary
+    constant: Tensor
+
+
 class Mixer(nn.Module, ABC):
     """One way of mixing information between the tokens of a sequence."""
 
@@ -215,22 +234,31 @@ class Mixer(nn.Module, ABC):
     def commit(self, pool: Pool, rows: Rows, trace: Trace | None, num_accepted: Tensor) -> None:
         """Keep the first `num_accepted` [rows] (>= 1) of the traced tokens, forget the others."""
 
+    def take_over(self, teacher: TeacherLayer) -> None:
+        """Surgery: start from a teacher's attention. A mixer that does not say how stays random."""
+
 
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
-_REGISTRY: dict[str, type[Mixer]] = {}
+_REGISTRY: dict[str, tuple[type[Mixer], type[Config]]] = {}
 
 
-def register(letter: str) -> Callable[[MixerClass], MixerClass]:
-    """Class decorator: make a mixer known under its letter."""
+def register(letter: str, settings: type[Config]) -> Callable[[MixerClass], MixerClass]:
+    """Class decorator: make a mixer, and its block of a configuration, known under its letter."""
 
     def add(mixer: MixerClass) -> MixerClass:
         mixer.letter = letter
-        _REGISTRY[letter] = mixer
+        _REGISTRY[letter] = mixer, settings
         return mixer
 
     return add
 
 
+def settings_of_mixers() -> dict[str, type[Config]]:
+    """The configuration of every mixer by its letter, in canonical order."""
+    return {letter: _REGISTRY[letter][1] for letter in MIXERS}
+
+
 def build_mixer(letter: str, config: DecoderConfig, layer: int) -> Mixer:
     """The mixer of a letter for a layer, with random weights."""
-    return _REGISTRY[letter](config, layer)
+    mixer, _ = _REGISTRY[letter]
+    return mixer(config, layer)

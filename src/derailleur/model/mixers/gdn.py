@@ -18,17 +18,27 @@ class GdnConfig(RecurrentConfig):
     """Settings of Gated DeltaNet."""
 
 
-@register("G")
+@register("G", GdnConfig)
 class Gdn(RecurrentMixer):
     """Gated DeltaNet: one decay per value head."""
 
     chunked = staticmethod(chunk_gdn)
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
-        assert config.mixers.G is not None
-        super().__init__(config, layer, config.mixers.G, num_rates=1)
+        super().__init__(config, layer, config.mixers.settings(self.letter), num_rates=1)
         self.in_proj_qkvz = nn.Linear(config.hidden_size, self.qkv_size + self.value_size, bias=False)
         self.in_proj_ba = nn.Linear(config.hidden_size, 2 * self.num_value_heads, bias=False)
+
+    @property
+    def qkv_weight(self) -> Tensor:
+        return self.in_proj_qkvz.weight[: self.qkv_size]
+
+    @property
+    def write_weight(self) -> Tensor:
+        return self.in_proj_ba.weight[: self.num_value_heads]
+
+    def open_gate(self, constant: Tensor, preactivation: float) -> None:
+        self.in_proj_qkvz.weight[self.qkv_size :] += preactivation * constant
 
     def project(self, x: Tensor) -> Projections:
         qkv, z = self.in_proj_qkvz(x).split([self.qkv_size, self.value_size], -1)

@@ -25,15 +25,14 @@ class KdaConfig(RecurrentConfig):
     )
 
 
-@register("K")
+@register("K", KdaConfig)
 class Kda(RecurrentMixer):
     """KDA: one decay per value head and key channel; decay and output gate have rank head_dim."""
 
     chunked = staticmethod(chunk_kda)
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
-        settings = config.mixers.K
-        assert settings is not None
+        settings: KdaConfig = config.mixers.settings(self.letter)
         num_rates = settings.head_dim or config.head_dim
         super().__init__(
             config, layer, settings, num_rates=num_rates, decay_lower_bound=settings.decay_lower_bound
@@ -43,6 +42,18 @@ class Kda(RecurrentMixer):
         self.in_proj_fgb = nn.Linear(config.hidden_size, sum(self._fgb_sizes), bias=False)
         self.f_proj = nn.Linear(self.head_dim, self.value_size, bias=False)
         self.g_proj = nn.Linear(self.head_dim, self.value_size, bias=False)
+
+    @property
+    def qkv_weight(self) -> Tensor:
+        return self.in_proj_qkv.weight
+
+    @property
+    def write_weight(self) -> Tensor:
+        return self.in_proj_fgb.weight[2 * self.head_dim :]
+
+    def open_gate(self, constant: Tensor, preactivation: float) -> None:
+        self.in_proj_fgb.weight[self.head_dim] = constant  # the first of the gate's inner channels
+        self.g_proj.weight[:, 0] = preactivation
 
     def project(self, x: Tensor) -> Projections:
         f, g, write = self.in_proj_fgb(x).split(self._fgb_sizes, -1)

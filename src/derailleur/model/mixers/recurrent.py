@@ -22,7 +22,8 @@ from derailleur.kernels import (
     recurrent_delta_rule,
 )
 from derailleur.model.layers import RmsNorm
-from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, Trace
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, TeacherLayer, Trace
+from derailleur.model.mixers.linearise import inverse_softplus, linearise
 from derailleur.model.rotary import Rotary
 
 if TYPE_CHECKING:
@@ -155,6 +156,23 @@ class RecurrentMixer(Mixer):
         self.norm = RmsNorm(self.head_dim, settings.norm_eps or config.norm_eps)
         self.out_proj = nn.Linear(self.value_size, config.hidden_size, bias=False)
 
+    @property
+    @abstractmethod
+    def qkv_weight(self) -> Tensor:
+        """[qkv_size, hidden], a view of the projection to queries, keys and values."""
+
+    @property
+    @abstractmethod
+    def write_weight(self) -> Tensor:
+        """[value_heads, hidden], a view of the projection to write strengths."""
+
+    @abstractmethod
+    def open_gate(self, constant: Tensor, preactivation: float) -> None:
+        """Lift the output gate's pre-activation by weights alone; `constant` as in `TeacherLayer`."""
+
+    def take_over(self, teacher: TeacherLayer) -> None:
+        linearise(self, teacher)
+
     @abstractmethod
     def project(self, x: Tensor) -> Projections:
         """[batch, seq, hidden] -> everything that is linear in the input."""
@@ -275,8 +293,3 @@ def _fusible(*tensors: Tensor) -> bool:
 def log_uniform(count: int, low: float, high: float) -> Tensor:
     """`count` values between `low` and `high`, uniform in their logarithm."""
     return torch.empty(count).uniform_(math.log(low), math.log(high)).exp()
-
-
-def inverse_softplus(x: Tensor) -> Tensor:
-    """The y with softplus(y) = x."""
-    return x + (-(-x).expm1()).log()

@@ -23,7 +23,7 @@ class FullAttentionConfig(Config):
     first_window_layer: int = Field(0, ge=0, description="Layers before this one see everything.")
 
 
-@register("F")
+@register("F", FullAttentionConfig)
 class FullAttention(Attention):
     """Softmax attention over all that the teacher's layer sees."""
 

@@ -20,10 +20,9 @@ class SlidingWindowConfig(Config):
     window_tokens: int = Field(4096, gt=0, description="How many tokens a token sees, itself included.")
 
 
-@register("S")
+@register("S", SlidingWindowConfig)
 class SlidingWindow(Attention):
     """Softmax attention over the last tokens, with weights of its own."""
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
-        assert config.mixers.S is not None
-        super().__init__(config, layer, config.mixers.S.window_tokens)
+        super().__init__(config, layer, config.mixers.settings(self.letter).window_tokens)
