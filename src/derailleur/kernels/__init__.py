@@ -10,7 +10,9 @@ from derailleur.kernels.delta_rule import (
     chunk_kda,
     recurrent_delta_rule,
 )
+from derailleur.kernels.dispatch import triton_serves
 from derailleur.kernels.documents import document_positions, documents_of
+from derailleur.kernels.paged import paged_attention
 
 __all__ = [
     "DeltaRule",
@@ -24,5 +26,7 @@ __all__ = [
     "decode_step",
     "document_positions",
     "documents_of",
+    "paged_attention",
     "recurrent_delta_rule",
+    "triton_serves",
 ]

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from derailleur.errors import ShapeError
+from derailleur.kernels.dispatch import triton_serves
 from derailleur.kernels.documents import documents_of
 
 CHUNK_TOKENS = 64
@@ -118,6 +119,10 @@ def chunk_gdn(
         ShapeError: if the inputs' shapes do not fit together.
     """
     _check(q, k, v, beta, log_decay)
+    if triton_serves(q, k, v):
+        from derailleur.kernels import triton
+
+        return triton.chunk_delta_rule(q, k, v, beta, log_decay, state=state, cu_seqlens=cu_seqlens)
     chunks = _Chunks.of(documents_of(q, cu_seqlens), q.device)
     q, k, v, beta, log_decay = _chunked(chunks, q, k, v, beta, log_decay)  # [B, H, N, C, ...]
     G = log_decay.cumsum(-1)
@@ -157,6 +162,10 @@ def chunk_kda(
         ShapeError: if the inputs' shapes do not fit together.
     """
     _check(q, k, v, beta, log_decay)
+    if triton_serves(q, k, v):
+        from derailleur.kernels import triton
+
+        return triton.chunk_delta_rule(q, k, v, beta, log_decay, state=state, cu_seqlens=cu_seqlens)
     chunks = _Chunks.of(documents_of(q, cu_seqlens), q.device)
     q, k, v, beta, log_decay = _chunked(chunks, q, k, v, beta, log_decay)
     G = log_decay.cumsum(-2)  # [B, H, N, C, K]

@@ -20,6 +20,7 @@ from derailleur.kernels import (
     decode_step,
     document_positions,
     recurrent_delta_rule,
+    triton_serves,
 )
 from derailleur.model.layers import RmsNorm
 from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, TeacherLayer, Trace
@@ -198,8 +199,9 @@ class RecurrentMixer(Mixer):
     ) -> tuple[Tensor, Trace | None]:
         assert isinstance(pool, RecurrentPool)
         seen = self.project(x)
-        if rows.num_tokens == 1 and not trace and _fusible(seen.qkv, pool.tail):
-            return self._fused_step(seen, pool, rows), None
+        if rows.num_tokens == 1 and not trace and _fusible(seen.qkv, pool):
+            fused = self._fused_step if seen.qkv.device.type == "cpu" else self._triton_step
+            return self.out_proj(fused(seen, pool, rows)), None
         taps = torch.cat([rows.read(pool.tail), seen.qkv], 1)
         q, k, v = self._heads(self.convolution(taps))
         beta, log_decay = self._rates(seen)
@@ -280,14 +282,41 @@ class RecurrentMixer(Mixer):
             self.settings.gate_activation == "silu",
             out.squeeze(1).numpy(),
         )
-        return self.out_proj(out)
+        return out
+
+    def _triton_step(self, seen: Projections, pool: RecurrentPool, rows: Rows) -> Tensor:
+        """The same on CUDA."""
+        from derailleur.kernels import triton
+
+        qkv, rate, write, gate = (x.squeeze(1) for x in seen)
+        out: Tensor = triton.decode_step(
+            qkv,
+            rate,
+            write,
+            gate,
+            rows.slots,
+            pool.tail,
+            pool.state,
+            self.convolution.weight.squeeze(1),
+            self.A_log,
+            self.dt_bias,
+            self.gate_bias,
+            self.norm.weight,
+            norm_eps=self.norm.eps,
+            l2_eps=L2_EPS,
+            silu_gate=self.settings.gate_activation == "silu",
+            max_write=self.max_write,
+            decay_lower_bound=self.decay_lower_bound,
+        )
+        return out.unsqueeze(1)
 
 
-def _fusible(*tensors: Tensor) -> bool:
-    """Whether the fused CPU kernel serves: plain float32 memory and nobody who wants gradients."""
-    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+def _fusible(qkv: Tensor, pool: RecurrentPool) -> bool:
+    """Whether a fused kernel serves: nobody wants gradients, and on a CPU all memory is plain float32."""
+    if torch.is_grad_enabled() and (qkv.requires_grad or pool.tail.requires_grad):
         return False
-    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+    on_cpu = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (qkv, pool.tail))
+    return on_cpu or triton_serves(pool.state)
 
 
 def log_uniform(count: int, low: float, high: float) -> Tensor:
