@@ -139,6 +139,20 @@ def test_seeds_samples_and_n(ask: Ask, folder: Path, tokenizer: Tokenizer) -> No
     assert generated(folder, tokenizer, "FFFF", tokenizer.encode("x = "), sampling=sampling) == three[0]
 
 
+def test_best_of_gives_the_likeliest_samples(ask: Ask) -> None:
+    body = {"prompt": ["x = ", "y"], "max_tokens": 8, "temperature": 1, "seed": 3}
+    written = ask(**body, n=5, logprobs=0)["choices"]
+    means = [sum(c["logprobs"]["token_logprobs"]) / len(c["logprobs"]["tokens"]) for c in written]
+    best = [sorted(places, key=lambda i: -means[i])[:2] for places in (range(5), range(5, 10))]
+    answer = ask(**body, n=2, best_of=5)
+    assert [c["text"] for c in answer["choices"]] == [written[i]["text"] for two in best for i in two]
+    assert [c["index"] for c in answer["choices"]] == [0, 1, 2, 3]
+    assert all(choice["logprobs"] is None for choice in answer["choices"])
+    assert answer["usage"]["completion_tokens"] == sum(len(c["logprobs"]["tokens"]) for c in written)
+    echoed = ask(**body, n=2, best_of=5, echo=True, logprobs=0)["choices"]
+    assert [c["text"] for c in echoed[:2]] == ["x = " + written[i]["text"] for i in best[0]]
+
+
 def test_stop_strings_end_the_text(ask: Ask) -> None:
     plain = ask(prompt="x = ", max_tokens=20)["choices"][0]["text"]
     stop = plain[7:10]
@@ -206,7 +220,9 @@ def test_a_draft_changes_the_numbers_and_not_the_text(ask: Ask, client: TestClie
         ({"suffix": "b", "echo": True}, 400, "echo and suffix"),
         ({"suffix": "b", "max_tokens": 600}, 400, "max_tokens"),
         ({"presence_penalty": 0.5}, 400, "presence_penalty: not supported"),
-        ({"best_of": 3}, 400, "best_of is only supported equal to n (1)"),
+        ({"n": 3, "best_of": 2}, 400, "best_of is 2; expected at least n (3)"),
+        ({"best_of": 3, "stream": True}, 400, "best_of cannot be streamed"),
+        ({"best_of": 99}, 400, "99 answers per prompt; this server gives at most 32"),
     ],
 )
 def test_refusals_have_openais_shape(client: TestClient, body: dict, status: int, message: str) -> None:

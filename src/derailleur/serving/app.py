@@ -14,8 +14,9 @@ from derailleur import __version__
 from derailleur.errors import DerailleurError
 from derailleur.serving import failures
 from derailleur.serving.answers import ServerSentEvents, unless_disconnected
-from derailleur.serving.completions import CompletionJob, ServedModel
+from derailleur.serving.completions import CompletionJob
 from derailleur.serving.protocol import Completion, CompletionRequest
+from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream, EngineWorker
 
 _HEALTH_SECONDS = 5.0

@@ -3,12 +3,8 @@
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
 
-from derailleur.engine import Delta, Request, Sampling, Speculation, TokenLogprob
-from derailleur.errors import UserError
-from derailleur.placement.placement import Placement
-from derailleur.placement.presets import Presets
+from derailleur.engine import Delta, Speculation, TokenLogprob
 from derailleur.serving.protocol import (
     Choice,
     Completion,
@@ -17,58 +13,10 @@ from derailleur.serving.protocol import (
     SpeculationStatistics,
     Usage,
 )
+from derailleur.serving.requests import engine_requests
+from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream
-from derailleur.tokens import Tokenizer, infill_prompt
-
-NO_DRAFT = "none"
-
-
-class UnknownModelError(UserError):
-    """A model name that this server does not serve."""
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """The model behind the server.
-
-    Attributes:
-        presets: by name; their default is used where a request names none.
-        draft: drafts for greedy requests that say nothing about drafting.
-        max_context: prompt and completion together, tokens.
-    """
-
-    name: str
-    tokenizer: Tokenizer
-    presets: Presets
-    max_context: int
-    draft: Placement | None = None
-    created: int = field(default_factory=lambda: int(time.time()))
-
-    @property
-    def names(self) -> list[str]:
-        """Every name under which the model can be asked for."""
-        return [self.name, *(f"{self.name}@{preset}" for preset in self.presets)]
-
-    def placement(self, body: CompletionRequest) -> Placement:
-        """The placement that a request asks for.
-
-        Raises:
-            UnknownModelError: if the model's name is not ours.
-            PlacementError: if the preset or the placement does not exist.
-        """
-        name, _, preset = (body.model or self.name).partition("@")
-        if name != self.name:
-            raise UnknownModelError(f"model '{body.model}' does not exist; this server has '{self.name}'")
-        asked = {text for text in (preset or None, body.preset, body.placement) if text is not None}
-        if len(asked) > 1:
-            raise UserError(f"'{body.model}' and the field preset or placement ask for different placements")
-        return self.presets.resolve(asked.pop() if asked else None)
-
-    def draft_for(self, body: CompletionRequest, placement: Placement) -> Placement | None:
-        """The placement that drafts for a request, if any."""
-        if body.draft is not None:
-            return None if body.draft == NO_DRAFT else self.presets.resolve(body.draft)
-        return self.draft if body.temperature == 0 and self.draft != placement else None
+from derailleur.tokens import infill_prompt
 
 
 class CompletionJob:
@@ -81,41 +29,39 @@ class CompletionJob:
 
     def __init__(self, body: CompletionRequest, model: ServedModel) -> None:
         self._body, self._model = body, model
-        placement = model.placement(body)
-        draft = model.draft_for(body, placement)
+        self._prompts = [self._prompt(prompt) for prompt in body.prompts]
+        # To find the best of several, their log-probabilities are needed whether or not they are given.
+        chooses = body.num_samples > body.n
+        self.requests = engine_requests(
+            self._prompts,
+            body,
+            model,
+            max_tokens=body.max_tokens,
+            samples=body.num_samples,
+            logprobs=0 if chooses and body.logprobs is None else body.logprobs,
+            prompt_logprobs=body.echo and body.logprobs is not None,
+        )
+        self.num_prompt_tokens = sum(map(len, self._prompts))
+        first = self.requests[0]
         self._frame = Completion(
             id=f"cmpl-{uuid.uuid4().hex}",
             created=int(time.time()),
             model=body.model or model.name,
             choices=[],
-            placement=str(placement),
-            draft=str(draft) if draft else None,
+            placement=str(first.placement),
+            draft=str(first.draft) if first.draft else None,
         )
-        self._prompts = [self._prompt(prompt) for prompt in body.prompts]
-        self._usage = Usage(prompt_tokens=sum(len(prompt) for prompt in self._prompts))
-        self._offsets = [0] * len(self._prompts) * body.n
-        control = {model.tokenizer.eos_id} | (model.tokenizer.fim.ids if model.tokenizer.fim else set())
-        self.requests = [
-            Request(
-                prompt=prompt,
-                placement=placement,
-                draft=draft,
-                max_tokens=body.max_tokens,
-                sampling=_sampling(body, sample),
-                stop=body.stop_strings,
-                stop_tokens=frozenset(control),
-                prompt_logprobs=body.echo and body.logprobs is not None,
-            )
-            for prompt in self._prompts
-            for sample in range(body.n)
-        ]
+        self._usage = Usage(prompt_tokens=self.num_prompt_tokens)
+        self._offsets = [0] * len(self.requests)
 
     async def answer(self, stream: AnswerStream) -> Completion:
         """Wait for the whole answer."""
         choices = self._echoes()
+        scores = [LogprobMean() for _ in choices]
         async for place, delta in stream:
             _extend(choices[place], self._choice(place, delta))
-        return self._frame.model_copy(update={"choices": choices, "usage": self._total()})
+            scores[place].add(delta)
+        return self._frame.model_copy(update={"choices": self._best(choices, scores), "usage": self._total()})
 
     async def events(self, stream: AnswerStream) -> AsyncIterator[Completion]:
         """The answer in pieces."""
@@ -142,14 +88,28 @@ class CompletionJob:
     def _echoes(self) -> list[Choice]:
         """Empty choices, or choices that begin with the prompt."""
         echoes = [self._model.tokenizer.decode(prompt) if self._body.echo else "" for prompt in self._prompts]
-        return [Choice(index=i, text=echoes[i // self._body.n]) for i in range(len(self.requests))]
+        return [Choice(index=i, text=echoes[i // self._body.num_samples]) for i in range(len(self.requests))]
+
+    def _best(self, choices: list[Choice], scores: Sequence["LogprobMean"]) -> list[Choice]:
+        """Of each prompt's samples those of the highest mean log-probability, the best first."""
+        n, written = self._body.n, self._body.num_samples
+        if n == written:
+            return choices
+        kept = []
+        for begin in range(0, len(choices), written):
+            order = sorted(range(begin, begin + written), key=lambda place: -scores[place].mean)
+            kept += [choices[place] for place in order[:n]]
+        for index, choice in enumerate(kept):
+            choice.index = index
+        return kept
 
     def _choice(self, place: int, delta: Delta) -> Choice:
         self._usage.completion_tokens += len(delta.tokens)
+        given = self._body.logprobs is not None
         return Choice(
             index=place,
             text=delta.text,
-            logprobs=self._logprobs(place, delta.logprobs) if delta.logprobs else None,
+            logprobs=self._logprobs(place, delta.logprobs) if given and delta.logprobs else None,
             finish_reason=delta.finish_reason,
             speculation=_statistics(delta.speculation) if delta.speculation else None,
         )
@@ -179,16 +139,22 @@ class CompletionJob:
         return self._usage.model_copy(update={"total_tokens": total})
 
 
-def _sampling(body: CompletionRequest, sample: int) -> Sampling:
-    made = Sampling(
-        temperature=body.temperature,
-        top_k=body.top_k,
-        top_p=body.top_p,
-        seed=body.seed,
-        logprobs=body.logprobs,
-    )
-    # The samples of one seed differ from each other, and the first does not depend on n.
-    return made if body.seed is None else replace(made, seed=body.seed + sample)
+class LogprobMean:
+    """The mean log-probability of a sample's generated tokens."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, delta: Delta) -> None:
+        """Take what a step added; a prompt's log-probabilities come before those of its tokens."""
+        for entry in delta.logprobs[len(delta.logprobs) - len(delta.tokens) :] if delta.logprobs else ():
+            self._sum += entry.logprob or 0.0
+            self._count += 1
+
+    @property
+    def mean(self) -> float:
+        """0 for a sample without tokens."""
+        return self._sum / self._count if self._count else 0.0
 
 
 def _extend(choice: Choice, piece: Choice) -> None:

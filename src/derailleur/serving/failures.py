@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from derailleur.errors import CapacityError, DerailleurError, PlacementError, UserError
-from derailleur.serving.completions import UnknownModelError
 from derailleur.serving.protocol import ErrorBody, ErrorDetail
+from derailleur.serving.served_model import UnknownModelError
 
 INVALID, SERVER = "invalid_request_error", "server_error"
 

@@ -1,13 +1,13 @@
 """What clients send and get: OpenAI's completions protocol and our extensions to it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 TokenId = Annotated[int, Field(ge=0)]
 
 
-MAX_PROMPTS, MAX_STOPS, MAX_STOP_LENGTH = 128, 16, 256
+MAX_PROMPTS, MAX_STOPS, MAX_STOP_LENGTH = 128, 64, 256
 """Bounds on one request, so that none can hold up the engine's thread for all others."""
 
 
@@ -19,17 +19,13 @@ class StreamOptions(BaseModel):
     include_usage: bool = Field(False, description="End the stream with a chunk that holds the usage.")
 
 
-class CompletionRequest(BaseModel):
-    """The body of POST /v1/completions."""
+class GenerationRequest(BaseModel):
+    """What every request for text can say: who writes it, how it is sampled, where it ends."""
 
-    model_config = ConfigDict(extra="forbid")
+    # NaN is no JSON, but Python's parser reads it.
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     model: str | None = Field(None, description="NAME or NAME@PRESET as listed by /v1/models.")
-    prompt: str | list[str] | list[TokenId] | list[list[TokenId]] = Field(
-        "", description="Text or token ids to continue; several are continued independently."
-    )
-    suffix: str | None = Field(None, description="Text after the cursor; the answer is what belongs between.")
-    max_tokens: int = Field(16, ge=0, description="Most tokens to generate.")
     temperature: float = Field(1.0, ge=0, le=2, description="0 takes the likeliest token.")
     top_p: float = Field(
         1.0, gt=0, le=1, description="Only the likeliest tokens that sum to this probability."
@@ -37,9 +33,7 @@ class CompletionRequest(BaseModel):
     top_k: int = Field(0, ge=0, description="Only this many likeliest tokens; 0 keeps all.")
     seed: int | None = Field(None, ge=-(2**63), lt=2**63, description="Makes the answer repeatable.")
     stop: str | list[str] | None = Field(None, description="The text ends before the first of these.")
-    n: int = Field(1, ge=1, le=32, description="Answers per prompt.")
-    logprobs: int | None = Field(None, ge=0, le=20, description="Report this many likeliest tokens.")
-    echo: bool = Field(False, description="Begin the answer with the prompt.")
+    n: int = Field(1, ge=1, le=128, description="Answers per prompt.")
     stream: bool = Field(False, description="Send the text as it comes, as server-sent events.")
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, description="Not used.")
@@ -50,7 +44,6 @@ class CompletionRequest(BaseModel):
         None, description="Ours: a preset or placement that drafts for it; 'none' switches drafting off."
     )
 
-    best_of: int | None = Field(None, description="Accepted if it equals n.")
     presence_penalty: float = Field(0, description="Accepted if it is 0.")
     frequency_penalty: float = Field(0, description="Accepted if it is 0.")
     logit_bias: dict[str, float] | None = Field(None, description="Accepted if it is empty.")
@@ -70,23 +63,63 @@ class CompletionRequest(BaseModel):
             raise ValueError("not supported")
         return value
 
+    @field_validator("stop")
+    @classmethod
+    def _few_short_stops(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        strings = [stop] if isinstance(stop, str) else stop or []
+        if len(strings) > MAX_STOPS or any(len(string) > MAX_STOP_LENGTH for string in strings):
+            raise ValueError(f"at most {MAX_STOPS} strings of {MAX_STOP_LENGTH} characters are allowed")
+        return stop
+
     @model_validator(mode="after")
-    def _combinations(self) -> "CompletionRequest":
+    def _one_placement(self) -> Self:
+        if self.preset is not None and self.placement is not None:
+            raise ValueError("give preset or placement, not both")
+        return self
+
+    @property
+    def stop_strings(self) -> list[str]:
+        """The stop strings as a list."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
+
+class CompletionRequest(GenerationRequest):
+    """The body of POST /v1/completions."""
+
+    prompt: str | list[str] | list[TokenId] | list[list[TokenId]] = Field(
+        "", description="Text or token ids to continue; several are continued independently."
+    )
+    suffix: str | None = Field(None, description="Text after the cursor; the answer is what belongs between.")
+    max_tokens: int = Field(16, ge=0, description="Most tokens to generate.")
+    logprobs: int | None = Field(None, ge=0, le=20, description="Report this many likeliest tokens.")
+    echo: bool = Field(False, description="Begin the answer with the prompt.")
+    best_of: int | None = Field(
+        None,
+        ge=1,
+        le=128,
+        description="Write this many answers and give the n of the highest log-probability per token.",
+    )
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
         if len(self.prompts) > MAX_PROMPTS:
             raise ValueError(f"prompt holds {len(self.prompts)} prompts; at most {MAX_PROMPTS} are allowed")
-        if len(self.stop_strings) > MAX_STOPS or any(len(s) > MAX_STOP_LENGTH for s in self.stop_strings):
-            raise ValueError(f"stop: at most {MAX_STOPS} strings of {MAX_STOP_LENGTH} characters are allowed")
         if self.prompt == []:
             raise ValueError("prompt is an empty list; expected at least one prompt, or at least one token")
-        if self.best_of not in (None, self.n):
-            raise ValueError(f"best_of is only supported equal to n ({self.n})")
+        if self.num_samples < self.n:
+            raise ValueError(f"best_of is {self.best_of}; expected at least n ({self.n})")
+        if self.num_samples > self.n and self.stream:
+            raise ValueError("best_of cannot be streamed: the best are known when all are written")
         if self.suffix is not None and self.echo:
             raise ValueError("echo and suffix do not go together")
         if self.suffix is not None and not _is_text(self.prompt):
             raise ValueError("suffix needs a prompt of text, not of token ids")
-        if len([name for name in (self.preset, self.placement) if name is not None]) > 1:
-            raise ValueError("give preset or placement, not both")
         return self
+
+    @property
+    def num_samples(self) -> int:
+        """Answers written per prompt, of which `n` are given."""
+        return self.n if self.best_of is None else self.best_of
 
     @property
     def prompts(self) -> list[str] | list[list[int]]:
@@ -96,11 +129,6 @@ class CompletionRequest(BaseModel):
         if self.prompt and isinstance(self.prompt[0], int):
             return [self.prompt]
         return self.prompt  # type: ignore[return-value]
-
-    @property
-    def stop_strings(self) -> list[str]:
-        """The stop strings as a list."""
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
 
 def _is_text(prompt: str | list) -> bool:

@@ -37,6 +37,7 @@ _FIM_SPELLINGS = (  # prefix, middle, suffix, pad
     ),  # DeepSeek-Coder: the hole precedes the suffix
     ("<PRE>", "<MID>", "<SUF>", "<PAD>"),
 )
+_FILE_SPELLINGS = ("<|file_sep|>", "<file_sep>", "<file-sep>", "<|file_separator|>")
 
 
 class FimOrder(StrEnum):
@@ -72,6 +73,11 @@ def find_fim(vocabulary: Mapping[str, int], *, eos_id: int) -> FimTokens | None:
                 vocabulary[prefix], vocabulary[middle], vocabulary[suffix], vocabulary.get(pad, eos_id)
             )
     return None
+
+
+def find_file(vocabulary: Mapping[str, int]) -> int | None:
+    """The token that begins each file of a prompt made of several, or None."""
+    return next((vocabulary[token] for token in _FILE_SPELLINGS if token in vocabulary), None)
 
 
 def find_end(folder: Path, vocabulary: Mapping[str, int], added: Mapping[str, int]) -> str | None:

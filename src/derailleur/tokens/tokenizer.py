@@ -6,6 +6,7 @@ file are encoded as ordinary text, so that a file about tokenizers cannot end a 
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from derailleur.tokens.special_tokens import (
     FimOrder,
     FimTokens,
     find_end,
+    find_file,
     find_fim,
     find_order,
 )
@@ -54,6 +56,8 @@ class Tokenizer:
         eos_id: follows every document.
         fim: the fill-in-the-middle tokens, or None if the vocabulary has none.
         fim_order: the order of the parts in infilling prompts.
+        file_id: begins each file of a prompt made of several, or None if the vocabulary has no such token.
+        special: the ids of all special tokens, by their spelling.
     """
 
     def __init__(
@@ -82,13 +86,20 @@ class Tokenizer:
         self.eos_id = vocabulary[end_of_text]
         self.fim_order = fim_order
         self.fim: FimTokens | None = find_fim(vocabulary, eos_id=self.eos_id)
+        self.file_id: int | None = find_file(vocabulary)
         control_ids = {self.eos_id} | (self.fim.ids if self.fim else set())
+        control_ids |= set() if self.file_id is None else {self.file_id}
         self._control = {token: i for token, i in vocabulary.items() if i in control_ids}
         self._tokenizer = _parse(_mark_special(serialized, self._control), source)
         self._tokenizer.encode_special_tokens = True  # "special tokens in the text are text"
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._bytes = _bytes_by_id(vocabulary, self._tokenizer.get_added_tokens_decoder())
+        added = self._tokenizer.get_added_tokens_decoder()
+        self.special = {token.content: i for i, token in added.items() if token.special}
+        self._special = re.compile(
+            "|".join(re.escape(s) for s in sorted(self.special, key=len, reverse=True))
+        )
+        self._bytes = _bytes_by_id(vocabulary, added)
         self._check(source)
 
     @classmethod
@@ -171,6 +182,15 @@ class Tokenizer:
         except TypeError:
             raise DataError("a text holds half a surrogate pair; expected Unicode text") from None
         return [encoding.ids for encoding in encodings]
+
+    def encode_marked(self, text: str) -> list[int]:
+        """The ids of a text in which the spelling of a special token stands for that token."""
+        ids: list[int] = []
+        end = 0
+        for mark in self._special.finditer(text):
+            ids += [*self.encode(text[end : mark.start()]), self.special[mark.group()]]
+            end = mark.end()
+        return ids + self.encode(text[end:])
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD, ids without a token nothing."""

@@ -1,0 +1,51 @@
+"""From what a client asked for to requests of the engine."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from derailleur.engine import Request, Sampling
+from derailleur.serving.protocol import GenerationRequest
+from derailleur.serving.served_model import ServedModel
+
+
+def engine_requests(
+    prompts: Sequence[Sequence[int]],
+    body: GenerationRequest,
+    model: ServedModel,
+    *,
+    max_tokens: int,
+    samples: int,
+    logprobs: int | None = None,
+    prompt_logprobs: bool = False,
+) -> list[Request]:
+    """The samples of every prompt, one prompt after the other.
+
+    Raises:
+        UserError: if the model, the placement or the draft does not exist, or too much is asked for.
+    """
+    placement = model.placement(body)
+    draft = model.draft_for(body, placement)
+    longest = max(map(len, prompts))
+    model.limits.check(prompt_tokens=longest, max_tokens=max_tokens, samples=samples)
+    return [
+        Request(
+            prompt=prompt,
+            placement=placement,
+            draft=draft,
+            max_tokens=max_tokens,
+            sampling=_sampling(body, sample, logprobs),
+            stop=body.stop_strings,
+            stop_tokens=model.control_ids,
+            prompt_logprobs=prompt_logprobs,
+        )
+        for prompt in prompts
+        for sample in range(samples)
+    ]
+
+
+def _sampling(body: GenerationRequest, sample: int, logprobs: int | None) -> Sampling:
+    made = Sampling(
+        temperature=body.temperature, top_k=body.top_k, top_p=body.top_p, seed=body.seed, logprobs=logprobs
+    )
+    # The samples of one seed differ from each other, and the first does not depend on their number.
+    return made if body.seed is None else replace(made, seed=body.seed + sample)

@@ -1,0 +1,79 @@
+"""The model behind the server: its names, its presets, and which placement a request asks for."""
+
+import time
+from dataclasses import dataclass, field
+
+from derailleur.errors import UserError
+from derailleur.placement.placement import Placement
+from derailleur.placement.presets import Presets
+from derailleur.serving.chat_template import ChatTemplate
+from derailleur.serving.config import LimitsConfig
+from derailleur.serving.protocol import GenerationRequest
+from derailleur.tokens import Tokenizer
+
+NO_DRAFT = "none"
+OTHER = "other"
+"""How metrics call a placement that is no preset."""
+
+
+class UnknownModelError(UserError):
+    """A model name that this server does not serve."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """The model behind the server.
+
+    Attributes:
+        presets: by name; their default is used where a request names none.
+        draft: drafts for greedy requests that say nothing about drafting.
+        max_context: prompt and completion together, tokens.
+        limits: what a request may ask for.
+        chat_template: how messages become a prompt; None where the tokenizer has no template.
+    """
+
+    name: str
+    tokenizer: Tokenizer
+    presets: Presets
+    max_context: int
+    draft: Placement | None = None
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    chat_template: ChatTemplate | None = None
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def names(self) -> list[str]:
+        """Every name under which the model can be asked for."""
+        return [self.name, *(f"{self.name}@{preset}" for preset in self.presets)]
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Tokens before which every text ends: the end of the document, marks of infilling and of files."""
+        tokenizer = self.tokenizer
+        ids = {tokenizer.eos_id} | (tokenizer.fim.ids if tokenizer.fim else set())
+        return frozenset(ids if tokenizer.file_id is None else ids | {tokenizer.file_id})
+
+    def placement(self, body: GenerationRequest) -> Placement:
+        """The placement that a request asks for.
+
+        Raises:
+            UnknownModelError: if the model's name is not ours.
+            PlacementError: if the preset or the placement does not exist.
+        """
+        name, _, preset = (body.model or self.name).partition("@")
+        if name != self.name:
+            raise UnknownModelError(f"model '{body.model}' does not exist; this server has '{self.name}'")
+        asked = {text for text in (preset or None, body.preset, body.placement) if text is not None}
+        if len(asked) > 1:
+            raise UserError(f"'{body.model}' and the field preset or placement ask for different placements")
+        return self.presets.resolve(asked.pop() if asked else None)
+
+    def preset_of(self, placement: Placement) -> str:
+        """The preset's name, for metrics and logs; one word for every placement that is none."""
+        return next((name for name, known in self.presets.items() if known == placement), OTHER)
+
+    def draft_for(self, body: GenerationRequest, placement: Placement) -> Placement | None:
+        """The placement that drafts for a request, if any."""
+        if body.draft is not None:
+            return None if body.draft == NO_DRAFT else self.presets.resolve(body.draft)
+        return self.draft if body.temperature == 0 and self.draft != placement else None
