@@ -88,7 +88,7 @@ def _teacher_and_tokens(recipe: Recipe, run: Path, progress: Progress) -> tuple[
             IMPORT_VERSION,
             recipe.teacher,
             {"checkpoint": checkpoint},
-            lambda out: import_checkpoint(checkpoint, out / "model"),
+            lambda out: import_checkpoint(checkpoint, out / "model", resume=True),
         )
         settings = settings.model_copy(update={"tokenizer": run / "import" / "model"})
         inputs["tokenizer"] = run / "import"

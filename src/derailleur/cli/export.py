@@ -52,7 +52,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     def work(out: Path) -> dict[str, Any]:
         if kept_presets:
             kept_presets.save(out)
-        write_export(plan, folder, out)
+        write_export(plan, folder, out, resume=True)
         return results
 
     placements = {name: str(placement) for name, placement in presets.items()} if restricted else None

@@ -47,7 +47,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         VERSION,
         ImportConfig(),
         {"source": options.source},
-        lambda out: import_checkpoint(options.source, out / "model"),
+        lambda out: import_checkpoint(options.source, out / "model", resume=True),
     )
     result = execute(stage, options.out)["results"]
     write_card(options.out, card)

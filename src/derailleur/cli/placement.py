@@ -32,6 +32,7 @@ def run(command: str, arguments: list[str]) -> int:
         raise UserError(f"{command}: expected a step, got '{name}'; known: {', '.join(_STEPS)}")
 
     from derailleur.model import model_folder
+    from derailleur.model.weights import weight_files
     from derailleur.placement.presets import load_presets
     from derailleur.placement.stage import VERSION, PlaceConfig, Step, place
 
@@ -40,7 +41,8 @@ def run(command: str, arguments: list[str]) -> int:
     step = Step(name)
     model = model_folder(options.model)
     # The files that decide, not the folder: presets.json may be written into it.
-    inputs = {"config": model / "config.json", "weights": model / "model.safetensors", "tokens": options.data}
+    weights = {f"weights{number or ''}": file for number, file in enumerate(weight_files(model))}
+    inputs = {"config": model / "config.json", **weights, "tokens": options.data}
     with progress_bars() as progress:
 
         def work(out: Path) -> dict[str, Any]:

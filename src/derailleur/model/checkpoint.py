@@ -1,4 +1,4 @@
-"""Checkpoint folders: config.json, model.safetensors, tokenizer.json, generation_config.json."""
+"""Checkpoint folders: config.json, model*.safetensors, tokenizer.json, generation_config.json."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from derailleur.model.weights import (
     read_header,
     read_tensors,
     weight_files,
-    write_tensors,
+    write_weights,
 )
 
 MODEL_TYPE = "derailleur"
@@ -53,8 +53,8 @@ def save_model(decoder: Decoder, folder: Path, *, tokenizer_from: Path | None = 
     weights = decoder.state_dict()
     if decoder.config.tie_embeddings:
         weights.pop("head.weight")
-    with atomic_path(folder / WEIGHTS) as temporary:
-        write_tensors(temporary, {name: TensorSpec.of(x) for name, x in weights.items()}, weights.items())
+    specs = {name: TensorSpec.of(x) for name, x in weights.items()}
+    write_weights(folder, specs, lambda name: weights[name])
     if tokenizer_from is not None:
         copy_tokenizer(tokenizer_from, folder)
     write_generation_settings(folder)
@@ -81,7 +81,7 @@ def describe(config: DecoderConfig) -> dict[str, Any]:
 
 
 def tensor_names(config: DecoderConfig) -> list[str]:
-    """What model.safetensors holds: every parameter once."""
+    """What the weights' files hold: every parameter once."""
     with torch.device("meta"):
         names = list(Decoder(config).state_dict())
     return [name for name in names if name != "head.weight" or not config.tie_embeddings]

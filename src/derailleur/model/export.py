@@ -21,6 +21,7 @@ from derailleur.model.checkpoint import (
 from derailleur.model.config import DecoderConfig
 from derailleur.model.plain import plain_plan
 from derailleur.model.plan import CheckpointPlan, StoredTensors, stored
+from derailleur.model.weights import INDEX, files_of
 from derailleur.placement.placement import MIXERS, Placement
 
 
@@ -71,12 +72,13 @@ def describe_export(plan: CheckpointPlan, folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if the folder lacks a tensor that the plan needs.
     """
-    with StoredTensors(folder) as source:
-        specs = plan.outline(source)
+    specs = plan.outline(StoredTensors(folder))
+    weights = files_of(specs)
+    index = {INDEX} if len(weights) > 1 else set()
     copied = {name for name in TOKENIZER_FILES if (folder / name).is_file()}
     return {
         "model_type": plan.config["model_type"],
-        "files": sorted({"config.json", "generation_config.json", "model.safetensors"} | copied),
+        "files": sorted({"config.json", "generation_config.json", *weights} | index | copied),
         "tensors": len(specs),
         "parameters": sum(spec.num_elements for spec in specs.values()),
         "bytes": sum(spec.num_bytes for spec in specs.values()),
@@ -85,28 +87,32 @@ def describe_export(plan: CheckpointPlan, folder: Path) -> dict[str, Any]:
 
 def map_export(plan: CheckpointPlan, folder: Path) -> list[dict[str, Any]]:
     """Each tensor of the folder, and those that it goes into."""
-    with StoredTensors(folder) as source:
-        return [
-            {
-                "source": name,
-                "shape": tuple(source.outline(name).shape),
-                "dtype": str(source.outline(name).dtype).removeprefix("torch."),
-                "targets": targets,
-            }
-            for name, targets in plan.targets(source).items()
-        ]
+    source = StoredTensors(folder)
+    return [
+        {
+            "source": name,
+            "shape": tuple(source.outline(name).shape),
+            "dtype": str(source.outline(name).dtype).removeprefix("torch."),
+            "targets": targets,
+        }
+        for name, targets in plan.targets(source).items()
+    ]
 
 
-def write_export(plan: CheckpointPlan, folder: Path, out: Path) -> None:
+def write_export(plan: CheckpointPlan, folder: Path, out: Path, *, resume: bool = False) -> None:
     """Follow a plan: tokenizer and generation settings, weights tensor by tensor, config.json last.
+
+    Args:
+        resume: keep the weights' files that an earlier, killed call of the same export finished.
 
     Raises:
         CheckpointError: if the folder lacks a tensor that the plan needs.
     """
+    source = StoredTensors(folder)
+    source.check_target(out)
     copy_tokenizer(folder, out)
     write_generation_settings(out)
-    with StoredTensors(folder) as source:
-        plan.write(source, out)
+    plan.write(source, out, resume=resume)
 
 
 def _check(placement: Placement, config: DecoderConfig) -> None:

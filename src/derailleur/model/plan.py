@@ -4,26 +4,17 @@ A plan says how each tensor is made from those of another checkpoint. Followed o
 what would be written, by headers alone; followed on real ones it holds one tensor at a time.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from derailleur.errors import CheckpointError
-from derailleur.io import atomic_path, write_json
-from derailleur.model.weights import (
-    WEIGHTS,
-    TensorSpec,
-    opened,
-    read_header,
-    weight_files,
-    write_tensors,
-)
+from derailleur.io import write_json
+from derailleur.model.weights import WEIGHTS, TensorFile, TensorSpec, weight_files, write_weights
 
 Read: TypeAlias = Callable[[str], Tensor]
 """Gives a tensor of the source by its name."""
@@ -61,12 +52,14 @@ class CheckpointPlan:
             make(read)
         return found
 
-    def write(self, source: "StoredTensors", out: Path) -> None:
-        """Write weights and config.json, which comes last: a folder without it is not a checkpoint."""
+    def write(self, source: "StoredTensors", out: Path, *, resume: bool = False) -> None:
+        """Write weights and config.json, which comes last: a folder without it is not a checkpoint.
+
+        Args:
+            resume: as in `write_weights`.
+        """
         specs = self.outline(source)
-        made = ((name, make(source.read)) for name, make in self.tensors.items())
-        with atomic_path(out / WEIGHTS) as temporary:
-            write_tensors(temporary, specs, made)
+        write_weights(out, specs, lambda name: self.tensors[name](source.read), resume=resume)
         dtypes = {str(spec.dtype).removeprefix("torch.") for spec in specs.values()}
         said = {"dtype": dtypes.pop()} if len(dtypes) == 1 else {}
         write_json(out / "config.json", dict(self.config) | said)
@@ -89,48 +82,30 @@ class StoredTensors:
         files = weight_files(folder)
         if not files:
             raise CheckpointError(f"{folder}: no {WEIGHTS}")
-        self._file_of: dict[str, Path] = {}
-        self._specs: dict[str, TensorSpec] = {}
-        for file in files:
-            header = read_header(file)
-            self._specs |= header
-            self._file_of |= dict.fromkeys(header, file)
-        self._open = contextlib.ExitStack()
-        self._file: Path | None = None
-        self._stream: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
+        self._file_of = {name: file for file in map(TensorFile, files) for name in file.specs}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._specs)
+        return iter(self._file_of)
 
     def outline(self, name: str) -> Tensor:
         """A tensor's shape and dtype, without memory."""
-        spec = self._spec(name)
+        spec = self._file(name).specs[name]
         return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
     def read(self, name: str) -> Tensor:
         """A tensor."""
-        self._spec(name)
-        file = self._file_of[name]
-        if file != self._file:
-            # What was read of a file stays mapped while it is open: one at a time.
-            self._close()
-            self._stream, self._file = self._open.enter_context(opened(file)), file
-        tensor: Tensor = self._stream.get_tensor(name)
-        return tensor
+        return self._file(name).read(name)
 
-    def _close(self) -> None:
-        self._stream = self._file = None
-        self._open.close()
+    def check_target(self, out: Path) -> None:
+        """Refuse to write where the tensors are yet to be read.
 
-    def _spec(self, name: str) -> TensorSpec:
-        if name not in self._specs:
+        Raises:
+            CheckpointError: if `out` is the folder itself.
+        """
+        if out.resolve() == self._folder.resolve():
+            raise CheckpointError(f"{out}: cannot be written into itself; give another folder")
+
+    def _file(self, name: str) -> TensorFile:
+        if name not in self._file_of:
             raise CheckpointError(f"{self._folder}: tensor '{name}' is missing")
-        return self._specs[name]
+        return self._file_of[name]

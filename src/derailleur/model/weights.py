@@ -1,13 +1,13 @@
 """Weights on disk: safetensors files read by header, read tensor by tensor, and written in a stream.
 
 Pickled weights are never opened. Both reading and writing hold one tensor at a time: a file's header
-comes before its data and needs shapes alone.
+comes before its data and needs shapes alone. Values are read, not mapped: safetensors maps a file for
+PyTorch as if to write into it, which memory must have room for.
 """
 
-import contextlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from derailleur.errors import CheckpointError
-from derailleur.io import read_json
+from derailleur.io import atomic_path, read_json, write_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 5 * 10**9
+"""The most that one file holds, but for a tensor that is larger alone."""
 
+_SHARD = "model-{:05}-of-{:05}.safetensors"
+_SHARDS = "model-*-of-*.safetensors"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _HEADER_ALIGNMENT_BYTES = 8
 _DTYPES = {
@@ -71,8 +75,9 @@ def weight_files(folder: Path) -> list[Path]:
     """
     if (folder / INDEX).is_file():
         shards = sorted(set(shard_of_tensor(folder).values()))
-        if any(Path(name).name != name for name in shards):
-            raise CheckpointError(f"{folder / INDEX}: a shard lies outside the folder")
+        for name in shards:
+            if Path(name).name != name or name == ".." or not name.isprintable():
+                raise CheckpointError(f"{folder / INDEX}: a shard lies outside the folder: {name!r}")
         return [folder / name for name in shards]
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
@@ -97,51 +102,135 @@ def shard_of_tensor(folder: Path) -> dict[str, str]:
     return names
 
 
-def read_header(path: Path) -> dict[str, TensorSpec]:
-    """Names, shapes and dtypes of a file's tensors; no values are read.
+class TensorFile:
+    """A safetensors file whose header was read.
+
+    Attributes:
+        specs: shape and dtype of every tensor.
 
     Raises:
         CheckpointError: if the file is missing or broken, or holds numbers of another kind (quantised).
     """
-    specs = {}
-    # For PyTorch it maps the file as if to write into it, which memory must have room for.
-    with opened(path, framework="numpy") as stream:
-        for name in stream.keys():  # noqa: SIM118
-            entry = stream.get_slice(name)
-            if entry.get_dtype() not in _DTYPES:
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.specs: dict[str, TensorSpec] = {}
+        self._starts: dict[str, int] = {}
+        for name, entry in _read_header(path).items():
+            if entry["dtype"] not in _DTYPES:
                 raise CheckpointError(
-                    f"{path}: tensor '{name}' is {entry.get_dtype()}, which is not supported; "
+                    f"{path}: tensor '{name}' is {entry['dtype']}, which is not supported; "
                     f"expected one of {', '.join(_DTYPES)}"
                 )
-            specs[name] = TensorSpec(tuple(entry.get_shape()), _DTYPES[entry.get_dtype()])
-    return specs
+            self.specs[name] = TensorSpec(tuple(entry["shape"]), _DTYPES[entry["dtype"]])
+            self._starts[name] = entry["start"]
+
+    def read(self, name: str) -> Tensor:
+        """A tensor, in memory of its own.
+
+        Raises:
+            CheckpointError: if the file changed since its header was read.
+        """
+        spec = self.specs[name]
+        x = torch.empty(spec.shape, dtype=spec.dtype)
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._starts[name])
+                num_bytes = stream.readinto(_bytes(x))
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: {(error.strerror or str(error)).lower()}") from None
+        if num_bytes != spec.num_bytes:
+            raise CheckpointError(f"{self._path}: tensor '{name}' ends early; was the file written to?")
+        return x
+
+
+def read_header(path: Path) -> dict[str, TensorSpec]:
+    """Names, shapes and dtypes of a file's tensors; no values are read.
+
+    Raises:
+        CheckpointError: as `TensorFile`.
+    """
+    return TensorFile(path).specs
 
 
 def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a file, one after another.
 
     Raises:
-        CheckpointError: if the file is missing or broken.
+        CheckpointError: as `TensorFile`.
     """
-    with opened(path) as stream:
-        for name in stream.keys():  # noqa: SIM118
-            yield name, stream.get_tensor(name)
+    file = TensorFile(path)
+    for name in file.specs:
+        yield name, file.read(name)
 
 
-@contextlib.contextmanager
-def opened(path: Path, *, framework: str = "pt") -> Iterator[Any]:
-    """A safetensors file, open for reading.
-
-    Raises:
-        CheckpointError: if the file is missing or broken.
-    """
+def _read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """Each tensor's `dtype` and `shape`, and at which byte of the file it starts."""
     try:
-        with safe_open(path, framework=framework) as stream:
-            yield stream
+        with safe_open(path, framework="numpy"):  # everything that a header can have wrong is seen here
+            pass
+        with path.open("rb") as stream:
+            num_bytes = int.from_bytes(stream.read(8), "little")
+            header: dict[str, dict[str, Any]] = json.loads(stream.read(num_bytes))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from None
+    header.pop("__metadata__", None)
+    return {
+        name: {**entry, "start": 8 + num_bytes + entry["data_offsets"][0]} for name, entry in header.items()
+    }
+
+
+def files_of(specs: Mapping[str, TensorSpec]) -> dict[str, list[str]]:
+    """The files that hold a folder's weights, and the tensors in each, in the order of `specs`."""
+    groups: list[list[str]] = [[]]
+    size = 0
+    for name, spec in specs.items():
+        if groups[-1] and size + spec.num_bytes > SHARD_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(name)
+        size += spec.num_bytes
+    if len(groups) == 1:
+        return {WEIGHTS: groups[0]}
+    return {_SHARD.format(number, len(groups)): names for number, names in enumerate(groups, 1)}
+
+
+def write_weights(
+    folder: Path,
+    specs: Mapping[str, TensorSpec],
+    make: Callable[[str], Tensor],
+    *,
+    resume: bool = False,
+) -> None:
+    """Write a folder's weights: one file, or shards and an index where they are larger than `SHARD_BYTES`.
+
+    Each file is atomic. Where several change together, what was there before is no checkpoint from here
+    on, so that a killed call never leaves old and new side by side.
+
+    Args:
+        specs: every tensor.
+        make: gives a tensor by its name.
+        resume: keep finished files of an earlier, killed call, which the caller knows had the same values.
+    """
+    files = files_of(specs)
+    old = {folder / INDEX, folder / WEIGHTS, *folder.glob(_SHARDS)}
+    stale = [path for path in old if path.is_file() and path.name not in files]
+    if stale or len(files) > 1:
+        (folder / "config.json").unlink(missing_ok=True)
+    for path in stale:
+        path.unlink()
+    for file, names in files.items():
+        if resume and (folder / file).is_file():
+            continue
+        with atomic_path(folder / file) as temporary:
+            held = {name: specs[name] for name in names}
+            write_tensors(temporary, held, ((name, make(name)) for name in names))
+    if len(files) > 1:
+        total = {"total_size": sum(spec.num_bytes for spec in specs.values())}
+        weight_map = {name: file for file, names in files.items() for name in names}
+        write_json(folder / INDEX, {"metadata": total, "weight_map": weight_map})
 
 
 def write_tensors(path: Path, specs: Mapping[str, TensorSpec], tensors: Iterable[tuple[str, Tensor]]) -> None:

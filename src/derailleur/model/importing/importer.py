@@ -1,6 +1,5 @@
 """A plan carried out: weights tensor by tensor, then the tokenizer and settings, config.json last."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from derailleur.errors import CheckpointError
-from derailleur.io import atomic_path, write_json
+from derailleur.io import write_json
 from derailleur.model.checkpoint import (
     copy_tokenizer,
     describe,
@@ -17,16 +16,19 @@ from derailleur.model.checkpoint import (
 )
 from derailleur.model.importing.plan import EMBED, ImportPlan, plan_import
 from derailleur.model.plan import StoredTensors
-from derailleur.model.weights import WEIGHTS, write_tensors
+from derailleur.model.weights import write_weights
 
 _SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Where generation_config.json is silent, config.json's values count."""
 
 
-def import_checkpoint(source: Path, out: Path) -> dict[str, Any]:
+def import_checkpoint(source: Path, out: Path, *, resume: bool = False) -> dict[str, Any]:
     """Write a Hugging Face folder as a teacher of ours, with its own tokenizer and generation settings.
 
     Weights keep their numbers and their dtype. One tensor is in memory at a time.
+
+    Args:
+        resume: keep the weights' files that an earlier, killed call with the same source finished.
 
     Returns:
         The results for a manifest: family, parameters, context.
@@ -38,10 +40,14 @@ def import_checkpoint(source: Path, out: Path) -> dict[str, Any]:
     if plan.refusals:
         raise CheckpointError(plan.refusals[0])
     out.mkdir(parents=True, exist_ok=True)
-    with StoredTensors(source) as stored:
-        _check_tied_head(plan, stored)
-        with atomic_path(out / WEIGHTS) as temporary:
-            write_tensors(temporary, plan.written, _made(plan, stored))
+    stored = StoredTensors(source)
+    stored.check_target(out)
+    _check_tied_head(plan, stored)
+
+    def make(name: str) -> Tensor:
+        return plan.tensors[name](stored.read).to(plan.written[name].dtype)
+
+    write_weights(out, plan.written, make, resume=resume)
     copy_tokenizer(source, out)
     given = {name: plan.description.get(name) for name in _SPECIAL_IDS}
     special = {name: ids for name, ids in given.items() if ids is not None}
@@ -54,11 +60,6 @@ def import_checkpoint(source: Path, out: Path) -> dict[str, Any]:
         "max_positions": plan.config.max_positions,
         "vocab_size": plan.config.vocab_size,
     }
-
-
-def _made(plan: ImportPlan, stored: StoredTensors) -> Iterator[tuple[str, Tensor]]:
-    for name, made in plan.tensors.items():
-        yield name, made(stored.read).to(plan.written[name].dtype)
 
 
 def _check_tied_head(plan: ImportPlan, stored: StoredTensors) -> None:
