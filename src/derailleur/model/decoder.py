@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         return self.config.full_placement
 
     def reset_parameters(self, seed: int) -> None:
-        """Random weights from a seed: normal, times 1/sqrt(2 layers) on residual outputs; no biases."""
+        """Random weights from a seed alone: normal, times 1/sqrt(2 layers) on residual outputs; no biases."""
         generator = torch.Generator().manual_seed(seed)
         residual = 0.02 * (2 * self.config.num_layers) ** -0.5
         for name, parameter in self.named_parameters():
@@ -85,6 +85,9 @@ class Decoder(nn.Module):
                 nn.init.normal_(parameter, std=residual if into_residual else 0.02, generator=generator)
             elif name.endswith(".bias"):
                 nn.init.zeros_(parameter)
+        for module in self.modules():
+            if isinstance(module, Mixer):
+                module.reset_parameters(generator)
 
     def forward(
         self,

@@ -234,6 +234,9 @@ class Mixer(nn.Module, ABC):
     def commit(self, pool: Pool, rows: Rows, trace: Trace | None, num_accepted: Tensor) -> None:
         """Keep the first `num_accepted` [rows] (>= 1) of the traced tokens, forget the others."""
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw those weights anew that are no matrices; the decoder draws these."""
+
     def take_over(self, teacher: TeacherLayer) -> None:
         """Surgery: start from a teacher's attention. A mixer that does not say how stays random."""
 

@@ -106,7 +106,7 @@ class CausalConvolution(nn.Module):
 
     def __init__(self, channels: int, num_taps: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, 1, num_taps) * num_taps**-0.5)
+        self.weight = nn.Parameter(torch.empty(channels, 1, num_taps))
 
     def forward(self, inputs: Tensor, positions: Tensor | None = None) -> Tensor:
         return causal_convolution(inputs, self.weight.squeeze(1), positions)
@@ -150,12 +150,21 @@ class RecurrentMixer(Mixer):
         self.qkv_size = 2 * self.key_size + self.value_size
         self.num_taps = settings.convolution_tokens
         self.convolution = CausalConvolution(self.qkv_size, self.num_taps)
-        self.A_log = nn.Parameter(torch.empty(self.num_value_heads).uniform_(1, 16).log())
-        rates = log_uniform(self.num_value_heads * num_rates, 1e-3, 1e-1)
-        self.dt_bias = nn.Parameter(inverse_softplus(rates))
+        self.A_log = nn.Parameter(torch.empty(self.num_value_heads))
+        self.dt_bias = nn.Parameter(torch.empty(self.num_value_heads * num_rates))
         self.gate_bias = nn.Parameter(torch.zeros(self.value_size)) if settings.gate_bias else None
         self.norm = RmsNorm(self.head_dim, settings.norm_eps or config.norm_eps)
         self.out_proj = nn.Linear(self.value_size, config.hidden_size, bias=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        self.convolution.weight.normal_(std=self.num_taps**-0.5, generator=generator)
+        self.A_log.uniform_(1, 16, generator=generator).log_()
+        self.dt_bias.uniform_(math.log(1e-3), math.log(1e-1), generator=generator).exp_()
+        self.dt_bias.copy_(inverse_softplus(self.dt_bias))
+        if self.gate_bias is not None:
+            self.gate_bias.zero_()
 
     @property
     @abstractmethod
@@ -317,8 +326,3 @@ def _fusible(qkv: Tensor, pool: RecurrentPool) -> bool:
         return False
     on_cpu = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (qkv, pool.tail))
     return on_cpu or triton_serves(pool.state)
-
-
-def log_uniform(count: int, low: float, high: float) -> Tensor:
-    """`count` values between `low` and `high`, uniform in their logarithm."""
-    return torch.empty(count).uniform_(math.log(low), math.log(high)).exp()
