@@ -47,4 +47,4 @@ clean:
 .venv/triton: .venv/core
 	rm -rf .venv/triton-site
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/triton-site "$(TRITON)" && : > $@ \
-		|| echo "Triton: no wheel for this platform; its kernels are not tested here" > $@
+		|| echo "Triton could not be installed: its kernels are not tested here; rm $@ tries again" > $@
