@@ -24,6 +24,9 @@ class ByteTokenizer:
 
     eos_id = EOS
 
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return bytes(i for i in ids if i < EOS)
 
@@ -62,8 +65,10 @@ def supernet() -> Decoder:
 
 @pytest.fixture
 def make_engine(supernet: Decoder) -> Callable[..., Engine]:
-    """An engine over the supernet, with settings by name."""
-    return lambda **settings: Engine(supernet, ByteTokenizer(), EngineConfig(**settings))
+    """An engine over the supernet, with settings by name; it drafts whatever that costs."""
+    return lambda **settings: Engine(
+        supernet, ByteTokenizer(), EngineConfig(**{"drafting": "always", **settings})
+    )
 
 
 @pytest.fixture

@@ -252,8 +252,8 @@ def test_what_cannot_work_is_refused_at_once(engine: Engine) -> None:
         submit(prompt=[1, 257])
     with pytest.raises(PlacementError, match="has 3 layers"):
         submit(placement=Placement("FFF"))
-    with pytest.raises(UserError, match="set temperature 0"):
-        submit(draft=FULL, sampling=Sampling(temperature=1.0))
+    with pytest.raises(UserError, match=r"logit_bias has token ids outside 0 \.\. 256"):
+        submit(sampling=Sampling(logit_bias={257: 1.0}))
     with pytest.raises(CapacityError, match="together 513; the context is 512"):
         submit(prompt=[1] * 500, max_tokens=13)
     assert not engine.busy

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from derailleur.engine import Engine, Generation, Request
-from derailleur.engine.speculative import count_accepted
+from derailleur.engine.verifying import count_accepted
 from derailleur.placement import Placement
 
 PAIRS = [

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-
+from derailleur.engine.choosing import Choice, Chooser
 from derailleur.engine.memory import Claim, State
 from derailleur.engine.plan import Piece
 from derailleur.engine.request import FinishReason, Request
@@ -19,7 +18,7 @@ class ActiveRequest:
     Attributes:
         claims: the memory that it needs: its placement's, then its draft's.
         tokens: the prompt and what was generated.
-        generator: its own source of random numbers; None where sampling is greedy.
+        chooser: how it chooses tokens.
     """
 
     id: int
@@ -27,7 +26,7 @@ class ActiveRequest:
     claims: Sequence[Claim]
     tokens: list[int]
     text: StopText
-    generator: torch.Generator | None
+    chooser: Chooser
     stop_tokens: frozenset[int]
     state: State = field(init=False)
     draft: Draft | None = None
@@ -43,13 +42,40 @@ class ActiveRequest:
         """Tokens that may still be generated."""
         return self.request.max_tokens - self.num_generated
 
+    @property
+    def num_behind(self) -> int:
+        """Tokens that its draft's state has not read."""
+        state = self.draft.state if self.draft is not None else None
+        return 0 if state is None else len(self.tokens) - state.length
+
+    @property
+    def must_catch_up(self) -> bool:
+        """Whether its draft reads on in pieces before it proposes again."""
+        wanted = self.draft is not None and not self.draft.pace.resting
+        return wanted and self.num_behind > MAX_CATCH_UP_TOKENS
+
+    @property
+    def waits_for_draft(self) -> bool:
+        """Whether it must not go on without drafts.
+
+        Else what other requests read would decide where its drafts begin, and thereby which of its random
+        numbers are used for what.
+        """
+        return self.request.sampling.repeatable and self.must_catch_up
+
     def push(self, token: int) -> str:
         """Take a generated token; returns the text that may be shown now, and may set `finish_reason`."""
         self.tokens.append(token)
+        self.chooser.push(token)
         ended = token in self.stop_tokens
         shown = "" if ended else self.text.push(token)
-        if ended or self.text.stopped:
+        constraint = None if ended else self.chooser.constraint
+        if constraint is not None:
+            constraint.push(token)
+        if ended or self.text.stopped or (constraint is not None and constraint.complete):
             self.finish_reason = "stop"
+        elif constraint is not None and constraint.failed:
+            self.finish_reason = "error"
         elif self.num_remaining == 0:
             self.finish_reason = "length"
         if self.finish_reason:
@@ -59,12 +85,12 @@ class ActiveRequest:
         return shown
 
     def draft_task(self) -> DraftTask | None:
-        """What to draft now; None without a draft, or with one that is behind, or when one token is left."""
-        if self.draft is None or len(self.tokens) - self.draft.state.length > MAX_CATCH_UP_TOKENS:
+        """What to draft now; None if nothing drafts, rests or is behind, or one token is left."""
+        if self.draft is None or self.draft.pace.resting or self.must_catch_up:
             return None
         # The step that verifies adds one token more than it accepts.
-        num_tokens = min(self.draft.num_tokens, self.num_remaining - 1)
-        return DraftTask(self.draft, self.tokens, num_tokens) if num_tokens else None
+        num_tokens = min(self.draft.pace.num_tokens, self.num_remaining - 1)
+        return DraftTask(self.draft, self.chooser, self.tokens, num_tokens) if num_tokens else None
 
 
 @dataclass(frozen=True)
@@ -79,4 +105,14 @@ class Work:
     active: ActiveRequest
     piece: Piece
     num_choices: int
-    proposal: Sequence[int] = ()
+    proposal: Sequence[Choice] = ()
+
+    @property
+    def proposed(self) -> list[int]:
+        """The drafted tokens alone."""
+        return [choice.token for choice in self.proposal]
+
+    @property
+    def greedy(self) -> bool:
+        """Whether its request takes the likeliest tokens."""
+        return self.active.request.sampling.greedy

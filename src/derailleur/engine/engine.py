@@ -4,6 +4,7 @@ One step reads a piece of every unread prompt and adds a token (several, under s
 other request. The engine is not thread-safe: one thread owns it.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,16 +16,20 @@ from pydantic import Field
 
 from derailleur.config import Config
 from derailleur.engine.active import ActiveRequest, Work
+from derailleur.engine.choosing import Chooser
+from derailleur.engine.drafting import Drafting
+from derailleur.engine.grammar import Grammar, Grammars
 from derailleur.engine.logprobs import prompt_logprobs, token_logprobs
 from derailleur.engine.memory import Claim, State, StateMemory
 from derailleur.engine.plan import Piece
-from derailleur.engine.request import Delta, Generation, Request
-from derailleur.engine.runner import Runner, StepOutput
-from derailleur.engine.sampling import GREEDY, Sampling, choose
+from derailleur.engine.request import NGRAM, Delta, DraftSource, Generation, Request
+from derailleur.engine.runner import Runner
+from derailleur.engine.sampling import GREEDY, Sampling
 from derailleur.engine.scheduler import Scheduler
-from derailleur.engine.speculative import MAX_DRAFT_TOKENS, count_accepted, propose
+from derailleur.engine.speculative import MAX_DRAFT_TOKENS, propose
 from derailleur.engine.speed import DecodeSpeed, decode_speed
 from derailleur.engine.text import StopText, Tokenizer
+from derailleur.engine.verifying import decide
 from derailleur.errors import CapacityError, ConfigError, PlacementError, UserError
 from derailleur.io import Progress, silent
 from derailleur.model import Decoder, DecoderLayer, load_model, model_folder
@@ -49,6 +54,10 @@ class EngineConfig(Config):
     prefill_tokens: int = Field(512, ge=1, description="prompt tokens read per step, tokens")
     max_draft_tokens: int = Field(
         8, ge=1, le=MAX_DRAFT_TOKENS, description="longest draft of self-speculation, tokens"
+    )
+    drafting: Literal["measured", "always"] = Field(
+        "measured",
+        description="when a request's draft is used: where measured step times say that it pays, or always",
     )
     device: str = Field("cpu", description="where the model runs: cpu, cuda, cuda:1")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of weights and key-value states")
@@ -99,6 +108,8 @@ class Engine:
             prefill_tokens=config.prefill_tokens,
             max_draft_tokens=config.max_draft_tokens,
         )
+        self._grammars = Grammars(tokenizer, model.config.vocab_size)
+        self._drafting = Drafting(always=config.drafting == "always")
         self._ids = count()
         self._active: dict[int, ActiveRequest] = {}
 
@@ -149,16 +160,18 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> list[Delta]:
         """Run one step; gives what it added, at most one delta a request."""
+        begin = time.perf_counter()
         self.scheduler.admit()
-        works = [*self._decode(), *self.scheduler.read_prompts()]
+        decoding = self._decode()
+        works = [*decoding, *self.scheduler.read_prompts()]
         if not works:
             return []
         output = self.runner.step([work.piece for work in works])
-        chosen = _choose(works, output)
+        chosen = decide(works, output)
         if any(work.proposal for work in works):
-            accepted = [count_accepted(work.proposal, own) for work, own in zip(works, chosen, strict=True)]
-            output.commit([1 + number for number in accepted])
-            chosen = [own[: 1 + number] for own, number in zip(chosen, accepted, strict=True)]
+            output.commit([len(own) for own in chosen])
+        seconds = time.perf_counter() - begin if len(works) == len(decoding) else None
+        self._drafting.record(decoding, chosen, seconds)
         deltas = [
             self._advance(work, own, output.logits[span])
             for work, own, span in zip(works, chosen, output.spans, strict=True)
@@ -172,7 +185,8 @@ class Engine:
         placement: Placement,
         max_tokens: int,
         sampling: Sampling = GREEDY,
-        draft: Placement | None = None,
+        draft: DraftSource | None = None,
+        grammar: Grammar | None = None,
         stop: Sequence[str] = (),
         stop_tokens: frozenset[int] = frozenset(),
         progress: Progress = silent,
@@ -184,6 +198,7 @@ class Engine:
             max_tokens=max_tokens,
             sampling=sampling,
             draft=draft,
+            grammar=grammar,
             stop=stop,
             stop_tokens=stop_tokens,
         )
@@ -231,20 +246,39 @@ class Engine:
             raise UserError("the prompt is empty; expected at least one token")
         if not 0 <= min(request.prompt) <= max(request.prompt) < vocab_size:
             raise UserError(f"the prompt has token ids outside 0 .. {vocab_size - 1}")
-        if request.draft is not None and not request.sampling.greedy:
-            raise UserError("speculation is greedy for now: set temperature 0")
+        biased = request.sampling.logit_bias
+        if biased and not 0 <= min(biased) <= max(biased) < vocab_size:
+            raise UserError(f"logit_bias has token ids outside 0 .. {vocab_size - 1}")
+        if request.min_tokens and request.grammar:
+            raise UserError(
+                "min_tokens and a grammar do not go together: the grammar says where the text ends"
+            )
         capacity = _capacity(len(request.prompt) + request.max_tokens)
         claims = [Claim(self._checked(request.placement), capacity)]
-        if request.draft is not None:
+        if request.draft is not None and request.draft != NGRAM:
             claims.append(Claim(self._checked(request.draft), capacity, scratch=True))
+        stop_tokens = request.stop_tokens | (frozenset() if request.ignore_eos else self._eos_ids)
         return ActiveRequest(
             id=next(self._ids),
             request=request,
             claims=claims,
             tokens=list(request.prompt),
             text=StopText(self.tokenizer, request.stop),
-            generator=None if request.sampling.greedy else request.sampling.generator(),
-            stop_tokens=request.stop_tokens | (frozenset() if request.ignore_eos else self._eos_ids),
+            chooser=self._chooser(request, stop_tokens),
+            stop_tokens=stop_tokens,
+        )
+
+    def _chooser(self, request: Request, stop_tokens: frozenset[int]) -> Chooser:
+        endings = sorted(stop_tokens)
+        grammar = request.grammar
+        return Chooser(
+            request.sampling,
+            vocab_size=self.decoder.config.vocab_size,
+            device=self.runner.device,
+            prompt=request.prompt,
+            min_tokens=request.min_tokens,
+            endings=endings,
+            constraint=None if grammar is None else self._grammars.constraint(grammar, endings),
         )
 
     def _checked(self, placement: Placement) -> Placement:
@@ -259,14 +293,14 @@ class Engine:
 
     def _decode(self) -> list[Work]:
         """The next token of every request that has read its prompt, and what was drafted after it."""
-        decoding = [active for active in self.scheduler.running if active.num_generated]
-        tasks = {active: task for active in decoding if (task := active.draft_task()) is not None}
+        decoding = [a for a in self.scheduler.running if a.num_generated and not a.waits_for_draft]
+        tasks = self._drafting.tasks(decoding)
         proposals = dict(zip(tasks, propose(self.runner, list(tasks.values())), strict=True))
         works = []
         for active in decoding:
             proposal = proposals.get(active, [])
             num_tokens = 1 + len(proposal)
-            tokens = [active.tokens[-1], *proposal]
+            tokens = [active.tokens[-1], *(choice.token for choice in proposal)]
             piece = Piece(active.state, tokens, trace=bool(proposal), num_logits=num_tokens)
             works.append(Work(active, piece, num_tokens, proposal))
         return works
@@ -276,8 +310,6 @@ class Engine:
         active, request = work.active, work.active.request
         if work.piece.state is not active.state:
             return None
-        if work.proposal and active.draft is not None:
-            active.draft.record(len(work.proposal), len(chosen) - 1)
         reading = active.num_generated == 0
         logprobs = prompt_logprobs(work, logits) if reading and request.prompt_logprobs else []
         tokens: list[int] = []
@@ -303,20 +335,8 @@ class Engine:
             text=text,
             logprobs=logprobs,
             finish_reason=active.finish_reason,
-            speculation=ended_draft.statistics if ended_draft else None,
+            speculation=ended_draft.pace.statistics if ended_draft else None,
         )
-
-
-def _choose(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
-    """The tokens that every piece of work chooses."""
-    ends = [span.stop for span in output.spans]
-    ranges = [range(end - work.num_choices, end) for work, end in zip(works, ends, strict=True)]
-    rows = [row for places in ranges for row in places]
-    owners = [work.active for work in works for _ in range(work.num_choices)]
-    logits = output.logits if rows == list(range(len(output.logits))) else output.logits[rows]
-    tokens = choose(logits, [a.request.sampling for a in owners], [a.generator for a in owners])
-    taken = iter(tokens)
-    return [[next(taken) for _ in places] for places in ranges]
 
 
 def _available(device: str) -> torch.device:

@@ -4,10 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from derailleur.engine.grammar import Grammar
 from derailleur.engine.sampling import GREEDY, Sampling
 from derailleur.placement.placement import Placement
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+NGRAM: Literal["ngram"] = "ngram"
+"""Drafts are copied from where the text said the same before."""
+
+DraftSource = Placement | Literal["ngram"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +24,9 @@ class Request:
         prompt: token ids, at least one.
         placement: the mixers that write the text.
         max_tokens: how many tokens to generate at most; 0 only reads the prompt.
-        draft: a placement that proposes tokens for `placement` to verify (greedy sampling only).
+        min_tokens: how many tokens to generate before the text may end by one of its ending tokens.
+        grammar: what the text must look like; it ends where nothing can follow any more.
+        draft: what proposes tokens for `placement` to verify: another placement, or `NGRAM`.
         stop: the text ends before the first of these strings.
         stop_tokens: the text ends before the first of these tokens, as it does before the end-of-text token.
         ignore_eos: go on after the end-of-text token, up to `max_tokens`.
@@ -29,7 +37,9 @@ class Request:
     placement: Placement
     max_tokens: int
     sampling: Sampling = GREEDY
-    draft: Placement | None = None
+    min_tokens: int = 0
+    grammar: Grammar | None = None
+    draft: DraftSource | None = None
     stop: Sequence[str] = ()
     stop_tokens: frozenset[int] = frozenset()
     ignore_eos: bool = False
@@ -56,7 +66,7 @@ class Speculation:
 
     Attributes:
         steps: verify steps.
-        drafted, accepted: tokens proposed by the draft placement, and those the target agreed with.
+        drafted, accepted: tokens that were proposed, and those that the target kept.
     """
 
     steps: int = 0

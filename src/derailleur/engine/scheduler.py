@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 from derailleur.engine.active import ActiveRequest, Work
 from derailleur.engine.memory import State, StateMemory
+from derailleur.engine.pacing import Pace
 from derailleur.engine.plan import Piece
-from derailleur.engine.speculative import MAX_CATCH_UP_TOKENS, Draft
+from derailleur.engine.request import NGRAM
+from derailleur.engine.speculative import Draft
 
 
 class Scheduler:
@@ -39,8 +41,9 @@ class Scheduler:
                 return
             active = self.waiting.popleft()
             active.state = states[0]
-            if len(states) > 1:
-                active.draft = Draft(states[1], self._max_draft_tokens)
+            if active.request.draft is not None:
+                state = None if active.request.draft == NGRAM else states[1]
+                active.draft = Draft(Pace(self._max_draft_tokens), state)
             self.running.append(active)
 
     def read_prompts(self) -> list[Work]:
@@ -61,7 +64,7 @@ class Scheduler:
             return
         self.running.remove(active)
         self._memory.release(active.state)
-        if active.draft is not None:
+        if active.draft is not None and active.draft.state is not None:
             self._memory.release(active.draft.state)
 
     def _unread(self) -> Iterator[tuple[ActiveRequest, State, int]]:
@@ -69,11 +72,9 @@ class Scheduler:
         for active in self.running:
             if active.num_generated == 0:
                 yield active, active.state, len(active.tokens) - active.state.length
-            elif active.draft is not None:
-                behind = len(active.tokens) - active.draft.state.length
-                if behind > MAX_CATCH_UP_TOKENS:
-                    # The last token stays for the pass that proposes.
-                    yield active, active.draft.state, behind - 1
+            elif active.must_catch_up and active.draft is not None and active.draft.state is not None:
+                # The last token stays for the pass that proposes.
+                yield active, active.draft.state, active.num_behind - 1
 
 
 def _read(active: ActiveRequest, state: State, num_tokens: int, *, last: bool) -> Work:

@@ -10,6 +10,10 @@ class Tokenizer(Protocol):
 
     eos_id: int
 
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text."""
+        ...
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`, which may begin and end inside a character."""
         ...

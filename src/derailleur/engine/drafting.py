@@ -1,0 +1,100 @@
+"""Who drafts in a step: every request with a draft, as long as measured step times say that it pays.
+
+Seconds are those of whole steps, in which other requests take part; so they are kept apart by what ran and
+by how many rows there were. Requests whose text a seed fixes always draft: where their drafts are decides
+which of their random numbers are used for what.
+"""
+
+import statistics
+from collections import deque
+from collections.abc import Hashable, Sequence
+
+from derailleur.engine.active import ActiveRequest, Work
+from derailleur.engine.speculative import DraftTask
+
+_KEPT_STEPS = 8
+_FEWEST_PLAIN_STEPS = 3
+_STEPS_BETWEEN_PLAIN = 64
+_MAX_KINDS = 256
+
+
+class Drafting:
+    """Lets requests draft, and has them rest where it does not pay.
+
+    Args:
+        always: whatever it costs.
+    """
+
+    def __init__(self, *, always: bool) -> None:
+        self._always = always
+        self._times = StepTimes()
+
+    def tasks(self, decoding: Sequence[ActiveRequest]) -> dict[ActiveRequest, DraftTask]:
+        """What is drafted for the requests that decode in the next step."""
+        tasks = {active: task for active in decoding if (task := active.draft_task()) is not None}
+        weighed = [active for active in tasks if self._weighs(active)]
+        if any(self._times.wants_plain(_kind(active, len(decoding))) for active in weighed):
+            for active in weighed:
+                del tasks[active]
+        return tasks
+
+    def record(self, works: Sequence[Work], chosen: Sequence[Sequence[int]], seconds: float | None) -> None:
+        """Tell drafts what came of them.
+
+        Args:
+            works: those that decode.
+            chosen: the tokens that each added.
+            seconds: that the step took, if it did nothing else.
+        """
+        if seconds is not None:
+            longest = max((len(work.proposal) for work in works), default=0)
+            for kind in {_kind(work.active, len(works)) for work in works if work.active.draft}:
+                self._times.add(kind, longest, seconds)
+        for work, tokens in zip(works, chosen, strict=False):
+            if work.active.draft is None:
+                continue
+            pace = work.active.draft.pace
+            if not work.proposal:
+                pace.pass_by(len(tokens))
+                continue
+            pace.record(len(work.proposal), len(tokens) - 1)
+            if self._weighs(work.active):
+                pace.weigh(self._times.slowdown(_kind(work.active, len(works)), len(work.proposal)))
+
+    def _weighs(self, active: ActiveRequest) -> bool:
+        return not (self._always or active.request.sampling.repeatable)
+
+
+class StepTimes:
+    """Seconds of recent steps, by kind (what ran in them) and by the length of their longest draft."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Hashable, dict[int, deque[float]]] = {}
+        self._since_plain: dict[Hashable, int] = {}
+
+    def add(self, kind: Hashable, num_drafted: int, seconds: float) -> None:
+        """Record a step; 0 drafted tokens are a step without drafts."""
+        if kind not in self._seconds and len(self._seconds) >= _MAX_KINDS:
+            self._seconds.clear()
+            self._since_plain.clear()
+        lengths = self._seconds.setdefault(kind, {})
+        lengths.setdefault(num_drafted.bit_length(), deque(maxlen=_KEPT_STEPS)).append(seconds)
+        self._since_plain[kind] = self._since_plain.get(kind, 0) + 1 if num_drafted else 0
+
+    def wants_plain(self, kind: Hashable) -> bool:
+        """Whether a step without drafts is due, to know what one takes."""
+        known = self._seconds.get(kind, {}).get(0, ())
+        return len(known) < _FEWEST_PLAIN_STEPS or self._since_plain[kind] >= _STEPS_BETWEEN_PLAIN
+
+    def slowdown(self, kind: Hashable, num_drafted: int) -> float | None:
+        """Seconds of a step with such a draft over those of a step without; None while not known."""
+        known = self._seconds.get(kind, {})
+        plain, drafted = known.get(0), known.get(num_drafted.bit_length())
+        if not plain or not drafted:
+            return None
+        return statistics.median(drafted) / statistics.median(plain)
+
+
+def _kind(active: ActiveRequest, num_rows: int) -> Hashable:
+    """Steps of one kind take about equally long, but for their drafts."""
+    return active.request.placement, active.request.draft, num_rows.bit_length()
