@@ -71,16 +71,34 @@ def read_json(path: Path) -> Any:
     """Read one JSON value.
 
     Raises:
-        DataError: if the file cannot be read or is not JSON; names the file and the line.
+        DataError: if the file cannot be read or is not JSON, which has no NaN; names the file and the line.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_not_a_number)
     except OSError as error:
         raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # numbers that are none or too long, endless nesting
+        raise DataError(f"{path}: not JSON: {str(error).partition(';')[0]}") from None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        DataError: as `read_json`, and if the value is of another kind.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _not_a_number(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")
 
 
 def file_sha256(path: Path) -> str:

@@ -1,6 +1,5 @@
 """Checkpoint folders: config.json, model*.safetensors, tokenizer.json, generation_config.json."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 
 from derailleur.config import validate
 from derailleur.errors import CheckpointError
-from derailleur.io import atomic_path, read_json, write_json
+from derailleur.io import atomic_path, read_json_object, write_json
 from derailleur.model.config import DecoderConfig
 from derailleur.model.decoder import Decoder
 from derailleur.model.weights import (
@@ -97,27 +96,38 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
 def write_generation_settings(folder: Path) -> None:
     """Complete generation_config.json, so that whoever generates stops at the end of a document."""
-    settings = _special_ids(folder) | {"do_sample": False} | generation_settings(folder)
+    settings = special_ids(folder) | {"do_sample": False} | generation_settings(folder)
     write_json(folder / "generation_config.json", settings)
 
 
-def _special_ids(folder: Path) -> dict[str, int]:
+def special_ids(folder: Path) -> dict[str, int]:
     """The ids of the special tokens that tokenizer_config.json names; without a pad token the end pads."""
-    if not (folder / "tokenizer_config.json").is_file() or not (folder / "tokenizer.json").is_file():
+    if not (folder / "tokenizer.json").is_file():
         return {}
-    names: dict[str, Any] = read_json(folder / "tokenizer_config.json")
-    tokenizer: dict[str, Any] = read_json(folder / "tokenizer.json")
-    vocabulary = dict(tokenizer.get("model", {}).get("vocab", {}))
-    vocabulary |= {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+    vocabulary = _vocabulary(folder / "tokenizer.json")
+    if not (folder / "tokenizer_config.json").is_file():
+        return {}
+    names = read_json_object(folder / "tokenizer_config.json")
     ids = {}
     for name in ("bos_token", "eos_token", "pad_token"):
         token = names.get(name)
         token = token.get("content") if isinstance(token, dict) else token
-        if token in vocabulary:
+        if isinstance(token, str) and token in vocabulary:
             ids[f"{name}_id"] = vocabulary[token]
     if "eos_token_id" in ids:
         ids.setdefault("pad_token_id", ids["eos_token_id"])
     return ids
+
+
+def _vocabulary(path: Path) -> dict[str, int]:
+    """The ids of a tokenizer's tokens."""
+    tokenizer = read_json_object(path)
+    try:
+        vocabulary = tokenizer.get("model", {}).get("vocab", {})
+        added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+        return {**vocabulary, **added}
+    except (AttributeError, KeyError, TypeError):
+        raise CheckpointError(f"{path}: not a byte-level BPE tokenizer in the fast format") from None
 
 
 def load_config(folder: Path) -> DecoderConfig:
@@ -127,13 +137,13 @@ def load_config(folder: Path) -> DecoderConfig:
         CheckpointError: if the folder is not a checkpoint of ours; names what to do.
     """
     folder = model_folder(folder)
-    description: dict[str, Any] = read_json(folder / "config.json")
+    description = read_json_object(folder / "config.json")
     if description.get("model_type") != MODEL_TYPE:
         raise CheckpointError(
             f"{folder}: model_type '{description.get('model_type')}' is not a derailleur checkpoint; "
             f"run `derailleur import {folder} --out DIR` first"
         )
-    return validate(DecoderConfig, description["derailleur"], source=folder / "config.json")
+    return validate(DecoderConfig, description.get("derailleur"), source=folder / "config.json")
 
 
 def load_model(
@@ -187,8 +197,4 @@ def check_weights(decoder: Decoder, specs: Mapping[str, TensorSpec], path: Path)
 def generation_settings(folder: Path) -> dict[str, Any]:
     """The folder's generation_config.json, or nothing."""
     path = folder / "generation_config.json"
-    try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return settings
+    return read_json_object(path) if path.is_file() else {}

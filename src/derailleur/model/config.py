@@ -1,6 +1,6 @@
 """The shape of a decoder: everything that its weights' shapes and its arithmetic depend on."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, create_model, model_validator
 
@@ -33,21 +33,26 @@ class MixersConfig(_Absent):
         return "".join(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
+_Size: TypeAlias = Annotated[int, Field(gt=0, le=2**24)]
+_Heads: TypeAlias = Annotated[int, Field(gt=0, le=2**16)]
+"""Bounds that no decoder comes near: no tensor has more elements than 64 bits can count."""
+
+
 class DecoderConfig(Config):
     """A decoder with pre-norms and grouped attention.
 
     The defaults are Llama's: RMSNorm, rotary positions, a gated MLP with SiLU, no biases.
     """
 
-    vocab_size: int = Field(gt=0, description="Rows of the embedding.")
-    hidden_size: int = Field(gt=0, description="Width of the residual stream.")
-    num_layers: int = Field(gt=0, description="Decoder layers.")
-    num_heads: int = Field(gt=0, description="Query heads.")
-    num_kv_heads: int = Field(gt=0, description="Key-value heads; 1 is multi-query attention.")
-    head_dim: int = Field(gt=0, description="Width of one head.")
-    intermediate_size: int = Field(gt=0, description="Width of the MLP.")
+    vocab_size: _Size = Field(description="Rows of the embedding.")
+    hidden_size: _Size = Field(description="Width of the residual stream.")
+    num_layers: int = Field(gt=0, le=4096, description="Decoder layers.")
+    num_heads: _Heads = Field(description="Query heads.")
+    num_kv_heads: _Heads = Field(description="Key-value heads; 1 is multi-query attention.")
+    head_dim: _Heads = Field(description="Width of one head.")
+    intermediate_size: _Size = Field(description="Width of the MLP.")
     max_positions: int = Field(
-        gt=0, description="The trained context, tokens; learned positions end there for good."
+        gt=0, le=2**31, description="The trained context, tokens; learned positions end there for good."
     )
     positions: Literal["rotary", "learned"] = Field(
         "rotary", description="Rotate queries and keys, or add a learned embedding to the tokens'."

@@ -7,6 +7,7 @@ PyTorch as if to write into it, which memory must have room for.
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ SHARD_BYTES = 5 * 10**9
 
 _SHARD = "model-{:05}-of-{:05}.safetensors"
 _SHARDS = "model-*-of-*.safetensors"
+_FILE_NAME = re.compile(r"[^/\\\x00-\x1f]{1,200}\.safetensors")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _HEADER_ALIGNMENT_BYTES = 8
 _DTYPES = {
@@ -76,8 +78,10 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         shards = sorted(set(shard_of_tensor(folder).values()))
         for name in shards:
-            if Path(name).name != name or name == ".." or not name.isprintable():
-                raise CheckpointError(f"{folder / INDEX}: a shard lies outside the folder: {name!r}")
+            if not _FILE_NAME.fullmatch(name):
+                raise CheckpointError(
+                    f"{folder / INDEX}: expected names of files in the folder, got {name!r}"
+                )
         return [folder / name for name in shards]
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from derailleur.cli import main
-from derailleur.errors import CheckpointError
+from derailleur.errors import CheckpointError, DataError, UserError
 from derailleur.model import import_checkpoint, load_model
 from derailleur.model.importing import plan_import
 from derailleur.model.plan import StoredTensors
@@ -165,7 +165,7 @@ def test_pickles_and_missing_files_are_refused(tmp_path: Path, make_foreign: Cal
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin: pickled weights are refused"):
         import_checkpoint(tmp_path, tmp_path / "out")
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(CheckpointError, match=r"config\.json: expected a JSON object"):
+    with pytest.raises(DataError, match=r"config\.json: expected a JSON object"):
         import_checkpoint(tmp_path, tmp_path / "out")
 
 
@@ -181,7 +181,10 @@ def test_folders_without_a_fast_tokenizer_are_refused(
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        ('{"weight_map": {"a": "../../secret.safetensors"}}', "lies outside the folder"),
+        *(
+            (json.dumps({"weight_map": {"a": name}}), "expected names of files in the folder")
+            for name in ("../../secret.safetensors", "..", "", "/etc/passwd", "a\0.safetensors", "x" * 300)
+        ),
         ('{"weight_map": ["a"]}', "expected a weight_map"),
         ("[]", "expected a weight_map"),
     ],
@@ -191,3 +194,55 @@ def test_broken_indices(index: str, message: str, tmp_path: Path, make_foreign: 
     (tmp_path / INDEX).write_text(index)
     with pytest.raises(CheckpointError, match=message):
         import_checkpoint(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("vocab_size", 10**30, "vocab_size: Input should be less than or equal to 16777216"),
+        ("num_hidden_layers", 10**12, "num_layers: Input should be less than or equal to 4096"),
+        ("max_position_embeddings", 10**30, "max_positions: Input should be less than or equal to"),
+        ("model_type", ["llama"], r"model_type '\['llama'\]' is not supported"),
+        ("initializer_range", float("nan"), "not JSON: NaN is no number"),
+    ],
+)
+def test_absurd_values_are_named(
+    field: str, value: object, message: str, tmp_path: Path, make_foreign: Callable[..., Any]
+) -> None:
+    make_foreign("llama", tmp_path, written={field: value})
+    with pytest.raises(UserError, match=message):
+        plan_import(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("tokenizer.json", "", "tokenizer.json:1: not JSON"),
+        ("tokenizer.json", "[]", "tokenizer.json: expected a JSON object, got list"),
+        ("tokenizer.json", '{"model": null}', "tokenizer.json: not a byte-level BPE tokenizer"),
+        ("tokenizer.json", '{"added_tokens": [3]}', "tokenizer.json: not a byte-level BPE tokenizer"),
+        ("tokenizer_config.json", "null", "tokenizer_config.json: expected a JSON object, got NoneType"),
+        ("generation_config.json", "{", "generation_config.json:1: not JSON"),
+        ("generation_config.json", '"x"', "generation_config.json: expected a JSON object, got str"),
+        ("generation_config.json", '{"temperature": Infinity}', "not JSON: Infinity is no number"),
+    ],
+)
+def test_broken_tokenizers_and_settings_are_found_before_anything_is_written(
+    file: str, text: str, message: str, tmp_path: Path, make_foreign: Callable[..., Any]
+) -> None:
+    make_foreign("llama", tmp_path / "source")
+    (tmp_path / "source" / file).write_text(text)
+    assert any(message in refusal for refusal in plan_import(tmp_path / "source").refusals)
+    with pytest.raises(CheckpointError, match=message.replace(".", r"\.")):
+        import_checkpoint(tmp_path / "source", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_that_lack_what_the_index_says(tmp_path: Path, make_foreign: Callable[..., Any]) -> None:
+    make_foreign("llama", tmp_path)
+    index = json.loads((tmp_path / INDEX).read_text())
+    last = index["weight_map"]["model.norm.weight"]
+    index["weight_map"] = dict.fromkeys(index["weight_map"], last)
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    refusals = plan_import(tmp_path).refusals
+    assert any("tensor 'model.embed_tokens.weight' is missing" in refusal for refusal in refusals)

@@ -176,7 +176,7 @@ class Fixed(Config):
     """The same block in every layer."""
 
     type: Literal["fixed"] = Field(description="One kind of block.")
-    num_blocks: int = Field(gt=0, description="Layers.")
+    num_blocks: int = Field(gt=0, le=4096, description="Layers.")
     block: Block = Field(description="Every block.")
 
     @property
@@ -189,7 +189,7 @@ class Pattern(Config):
     """Several kinds of blocks, in an order that repeats."""
 
     type: Literal["pattern"] = Field(description="Several kinds of blocks.")
-    num_blocks: int = Field(gt=0, description="Layers.")
+    num_blocks: int = Field(gt=0, le=4096, description="Layers.")
     pattern: list[str] = Field(min_length=1, description="The block of each layer, from the first again.")
     blocks: dict[str, Block] = Field(description="The blocks by name.")
 

@@ -81,7 +81,7 @@ def understand(description: Mapping[str, Any], path: Path) -> Foreign:
         CheckpointError: naming the field that is not supported.
     """
     family = description.get("model_type")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise CheckpointError(f"{path}: model_type '{family}' is not supported; known: {known}")
     try:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from derailleur.errors import CheckpointError
-from derailleur.io import read_json
+from derailleur.errors import CheckpointError, UserError
+from derailleur.io import read_json_object
+from derailleur.model.checkpoint import generation_settings, special_ids
 from derailleur.model.config import DecoderConfig
 from derailleur.model.decoder import Decoder
 from derailleur.model.importing.family import Foreign, Made, understand
@@ -68,16 +69,15 @@ def plan_import(folder: Path) -> ImportPlan:
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: no config.json; expected a Hugging Face model folder")
-    description = read_json(folder / "config.json")
-    if not isinstance(description, dict):
-        raise CheckpointError(f"{folder / 'config.json'}: expected a JSON object of fields")
+    description = read_json_object(folder / "config.json")
     foreign = understand(description, folder / "config.json")
     config, tensors = foreign.config, dict(foreign.tensors)
     files = weight_files(folder)
     sources = {name: spec for file in files if file.is_file() for name, spec in read_header(file).items()}
-    names = set(sources) | set(shard_of_tensor(folder))
+    whole = bool(files) and all(file.is_file() for file in files)
+    names = set(sources) if whole else set(sources) | set(shard_of_tensor(folder))
     head = tensors.pop(HEAD).sources[0] if config.tie_embeddings else None
-    check = _Check(folder, foreign, tensors, sources, names)
+    check = _Check(folder, foreign, tensors, sources, names if names or whole else None)
     written = dict(check.written(_default_dtype(description)))
     return ImportPlan(
         source=folder,
@@ -88,7 +88,7 @@ def plan_import(folder: Path) -> ImportPlan:
         sources=sources,
         tied_head=head if head in names else None,
         unknown_fields=foreign.unknown_fields,
-        refusals=(*_missing_files(folder, files), *check.refusals(written, head)),
+        refusals=(*_missing_files(folder, files), *_broken_files(folder), *check.refusals(written, head)),
     )
 
 
@@ -97,14 +97,15 @@ class _Check:
     """The folder's tensors against those that a decoder of the configuration has.
 
     Attributes:
-        names: of all tensors in the folder, by headers and by the index.
+        names: of all tensors in the folder, by headers and, of shards that are yet to come, by the index;
+            None if there is neither.
     """
 
     folder: Path
     foreign: Foreign
     tensors: Mapping[str, Made]
     sources: Mapping[str, TensorSpec]
-    names: set[str]
+    names: set[str] | None
 
     def written(self, default: torch.dtype) -> Iterator[tuple[str, TensorSpec]]:
         """Shapes by the configuration, dtypes by the folder or, where it has none yet, the default."""
@@ -117,7 +118,7 @@ class _Check:
     def refusals(self, written: Mapping[str, TensorSpec], head: str | None) -> Iterator[str]:
         """Tensors that are missing, of another shape or kind, or not part of the model."""
         used = {source for made in self.tensors.values() for source in made.sources}
-        if not self.names:
+        if self.names is None:
             return
         for source in sorted(used - self.names):
             untied = HEAD in self.tensors and source in self.tensors[HEAD].sources
@@ -156,6 +157,15 @@ def _missing_files(folder: Path, files: Iterable[Path]) -> Iterator[str]:
     for file in files:
         if not file.is_file():
             yield f"{file}: no such file"
+
+
+def _broken_files(folder: Path) -> Iterator[str]:
+    """What tokenizer and generation files have wrong, before anything is written."""
+    for read in (special_ids, generation_settings):
+        try:
+            read(folder)
+        except UserError as error:
+            yield str(error)
 
 
 def _default_dtype(description: Mapping[str, Any]) -> torch.dtype:
