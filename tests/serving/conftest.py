@@ -3,6 +3,8 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -101,18 +103,53 @@ def ask(client: TestClient) -> Callable[..., dict]:
     return asked
 
 
+@dataclass
+class Running:
+    """A real server in a thread of this process."""
+
+    address: str
+    server: serving.Server
+    thread: threading.Thread
+
+
+@contextmanager
+def running(
+    engine: Engine, model: serving.ServedModel, *, grace_seconds: float = 5, **options: object
+) -> Iterator[Running]:
+    """A real server on a loopback port."""
+    ready, traffic = threading.Event(), serving.Traffic()
+    worker = serving.EngineWorker(engine)
+    server = serving.Server(
+        serving.create_app(model, worker, traffic=traffic, **options),
+        traffic=traffic,
+        grace_seconds=grace_seconds,
+        ready=ready.set,
+        end_streams=worker.end_streams,
+    )
+    with serving.listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        assert ready.wait(20)
+        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread)
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def serve(engine: Engine, model: serving.ServedModel) -> Callable[..., AbstractContextManager[Running]]:
+    """Serve the model, perhaps with other limits: `with serve(limits=...) as running`."""
+
+    def opened(
+        limits: serving.LimitsConfig | None = None, **options: object
+    ) -> AbstractContextManager[Running]:
+        return running(engine, replace(model, limits=limits) if limits else model, **options)
+
+    return opened
+
+
 @pytest.fixture
 def address(engine: Engine, model: serving.ServedModel) -> Iterator[str]:
     """The address of a real server in a thread."""
-    ready = threading.Event()
-    listener = serving.listen("127.0.0.1", 0)
-    worker = serving.EngineWorker(engine)
-    app = serving.create_app(model, worker)
-    server = serving.Server(app, ready=ready.set, end_streams=worker.end_streams)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    assert ready.wait(20)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with running(engine, model) as server:
+        yield server.address

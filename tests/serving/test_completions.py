@@ -261,8 +261,8 @@ def test_a_model_that_cannot_infill_says_so(folder: Path, tmp_path: Path) -> Non
 
 
 def test_keys(engine: Engine, model: serving.ServedModel) -> None:
-    app = serving.create_app(model, serving.EngineWorker(engine), api_keys=["first", "sécond"])
-    with TestClient(app) as client:
+    keys = serving.KeyRing([serving.ApiKey(name=key, key=key) for key in ("first", "sécond")])
+    with TestClient(serving.create_app(model, serving.EngineWorker(engine), keys=keys)) as client:
         for path in ("/v1/models", "/v1/presets"):
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}):
                 answer = client.get(path, headers=headers)

@@ -7,10 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,6 +20,8 @@ from derailleur import serving
 from derailleur.cli import main
 from derailleur.engine import Engine
 from derailleur.errors import DerailleurError
+
+Serve = Callable[..., AbstractContextManager]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -112,27 +113,33 @@ def test_a_failing_engine_tells_its_clients_and_goes_on(
     assert sum(engine.load.used_bytes.values()) == 0
 
 
-def test_a_stop_ends_long_streams_with_an_error(
-    engine: Engine, model: serving.ServedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("derailleur.serving.server._GRACE_SECONDS", 0.1)
-    ready = threading.Event()
-    worker = serving.EngineWorker(engine)
-    app = serving.create_app(model, worker)
-    server = serving.Server(app, ready=ready.set, end_streams=worker.end_streams)
-    with serving.listen("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        assert ready.wait(20)
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        body = {"prompt": "x", "max_tokens": 500, "n": 16, "stream": True}
-        with httpx.stream("POST", f"{address}/v1/completions", json=body, timeout=30) as answer:
+def test_a_server_that_ends_finishes_what_runs_and_begins_nothing(serve: Serve, engine: Engine) -> None:
+    body = {"prompt": "x", "max_tokens": 400, "temperature": 0, "draft": "none"}
+    with serve(grace_seconds=60) as running, httpx.Client(base_url=running.address, timeout=30) as client:
+        with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as answer:
             lines = answer.iter_lines()
             next(lines)
-            server.should_exit = True
-            assert "the server is shutting down" in list(lines)[-2]
-        thread.join(20)
-    assert not thread.is_alive()
+            running.server.should_exit = True
+            wait_until(lambda: client.get("/health").status_code == 503)
+            assert client.get("/health").json() == {"status": "shutting down"}
+            refused = client.post("/v1/completions", json=body)
+            assert refused.status_code == 503 and refused.headers["retry-after"] == "5"
+            assert refused.json()["error"]["code"] == "shutting_down"
+            assert list(lines)[-2:] == ["data: [DONE]", ""]
+        running.thread.join(20)
+        assert not running.thread.is_alive()
+
+
+def test_what_is_not_finished_in_time_ends_with_an_error(serve: Serve, engine: Engine) -> None:
+    body = {"prompt": "x", "max_tokens": 500, "n": 16, "stream": True}
+    with serve(grace_seconds=0.1) as running:
+        with httpx.stream("POST", f"{running.address}/v1/completions", json=body, timeout=30) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            running.server.should_exit = True
+            *_, last, _ = lines
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "shutting_down"
+        running.thread.join(20)
     assert sum(engine.load.used_bytes.values()) == 0
 
 

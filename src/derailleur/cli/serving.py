@@ -19,16 +19,17 @@ def run(command: str, arguments: list[str]) -> int:
     import torch
 
     from derailleur import serving
-    from derailleur.engine import Engine, EngineConfig
+    from derailleur.engine import Engine
     from derailleur.model import model_folder
     from derailleur.placement.presets import Presets, load_presets
     from derailleur.tokens import Tokenizer
 
-    options, overrides = split_overrides(_parser(EngineConfig), arguments)
-    config = load_config(EngineConfig, options.config, overrides)
-    keys = _read_keys(options.api_key_file) if options.api_key_file else []
+    options, overrides = split_overrides(_parser(serving.ServeConfig), arguments)
+    config = load_config(serving.ServeConfig, options.config, overrides)
+    keys = serving.read_keys(options.api_key_file) if options.api_key_file else serving.KeyRing()
+    access_log = serving.AccessLog(options.access_log) if options.access_log else None
     folder = model_folder(options.model)
-    tokenizer = Tokenizer.load(folder)
+    tokenizer, template = Tokenizer.load(folder), serving.ChatTemplate.load(folder)
     if options.threads is not None:
         if options.threads < 1:
             raise ConfigError(f"--threads: expected at least 1, got {options.threads}")
@@ -38,14 +39,26 @@ def run(command: str, arguments: list[str]) -> int:
         presets = load_presets(folder, full=engine.decoder.full_placement)
         if options.preset:
             presets = Presets(presets.details, default=options.preset)
-        draft = presets.resolve(options.draft) if options.draft else None
-        model = serving.ServedModel(_name(folder), tokenizer, presets, engine.max_context, draft)
-        worker = serving.EngineWorker(engine)
-        app = serving.create_app(model, worker, api_keys=keys)
-        greeting = _greeting(model, listener, with_key=bool(keys))
-        serving.serve(
-            app, listener, ready=lambda: print(greeting, flush=True), end_streams=worker.end_streams
+        model = serving.ServedModel(
+            _name(folder),
+            tokenizer,
+            presets,
+            engine.max_context,
+            draft=presets.resolve(options.draft) if options.draft else None,
+            limits=config.limits,
+            chat_template=template,
         )
+        worker = serving.EngineWorker(engine, max_waiting=config.limits.max_waiting)
+        traffic = serving.Traffic()
+        greeting = _greeting(model, listener, with_key=bool(keys))
+        server = serving.Server(
+            serving.create_app(model, worker, keys=keys, access_log=access_log, traffic=traffic),
+            traffic=traffic,
+            grace_seconds=config.limits.grace_seconds,
+            ready=lambda: print(greeting, flush=True),
+            end_streams=worker.end_streams,
+        )
+        serving.serve(server, listener)
     return 0
 
 
@@ -65,21 +78,17 @@ def _parser(config: type) -> Parser:
     )
     made.add_argument("--preset", help="used where a request names none (default: that of presets.json)")
     made.add_argument("--draft", help="preset or placement that drafts for greedy requests (default: none)")
-    made.add_argument("--api-key-file", type=Path, help="accept only calls with one of its lines as API key")
+    made.add_argument(
+        "--api-key-file",
+        type=Path,
+        help="accept only calls with one of its keys: one a line, or .yaml/.json with names and limits",
+    )
+    made.add_argument(
+        "--access-log", metavar="FILE", help="append a JSON line per call; - is standard output"
+    )
     made.add_argument("--config", type=Path, metavar="FILE.yaml", help="the keys below, as YAML")
     made.add_argument("--threads", type=int, help="CPU threads of one step (default: torch's)")
     return made
-
-
-def _read_keys(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    keys = [line.strip() for line in lines if line.strip()]
-    if not keys:
-        raise ConfigError(f"{path}: no API key in it; expected one a line")
-    return keys
 
 
 def _name(folder: Path) -> str:

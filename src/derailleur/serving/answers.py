@@ -1,34 +1,126 @@
-"""Responses that end when the client leaves."""
+"""From a job to an HTTP answer, whole or streamed, that ends when the client leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
 
+from fastapi import Request as HttpRequest
+from fastapi import Response
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from derailleur.serving.worker import AnswerStream
+from derailleur.engine import Request
+from derailleur.errors import DerailleurError
+from derailleur.serving import failures
+from derailleur.serving.access_log import Call
+from derailleur.serving.metrics import Meter, Metrics
+from derailleur.serving.served_model import ServedModel
+from derailleur.serving.worker import AnswerStream, EngineWorker
 
 Result = TypeVar("Result")
 
+_CLIENT_LEFT = 499
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_DONE = "data: [DONE]\n\n"
 
 
-class ServerSentEvents(StreamingResponse):
+class Job(Protocol):
+    """One call of one protocol: its engine requests, and how their deltas become an answer.
+
+    Attributes:
+        num_prompt_tokens: of all prompts.
+        says_done: whether a stream ends with OpenAI's [DONE].
+    """
+
+    requests: Sequence[Request]
+    num_prompt_tokens: int
+    says_done: bool
+
+    async def answer(self, stream: AnswerStream) -> BaseModel:
+        """Wait for the whole answer."""
+        ...
+
+    def events(self, stream: AnswerStream) -> AsyncIterator[BaseModel]:
+        """The answer in pieces."""
+        ...
+
+
+class Answering:
+    """Runs jobs for one model."""
+
+    def __init__(self, model: ServedModel, worker: EngineWorker, metrics: Metrics) -> None:
+        self._model, self._worker, self._metrics = model, worker, metrics
+
+    async def respond(self, job: Job, http: HttpRequest, *, stream: bool) -> Response:
+        """Compute a job's answer.
+
+        Raises:
+            DerailleurError: if the engine refuses it, or fails before the first event.
+        """
+        call: Call = http.state.call
+        first, preset = job.requests[0], self._model.preset_of(job.requests[0].placement)
+        call.preset, call.placement, call.stream = preset, str(first.placement), stream
+        call.draft = str(first.draft) if first.draft else None
+        call.prompt_tokens = job.num_prompt_tokens
+        meter = Meter(
+            self._metrics,
+            preset,
+            num_requests=len(job.requests),
+            num_prompt_tokens=job.num_prompt_tokens,
+        )
+        answers = AnswerStream(self._worker, meter, seconds=self._model.limits.request_seconds)
+        await answers.open(job.requests)
+        if stream:
+            return _ServerSentEvents(job, answers, meter, call)
+        try:
+            answer = await _unless_disconnected(http.receive, job.answer(answers))
+        finally:
+            _end(answers, meter, call)
+        if answer is None:
+            call.client_left = True
+            return Response(status_code=_CLIENT_LEFT)
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+
+class _ServerSentEvents(StreamingResponse):
     """Events as they come; cancels what the engine still does when the client leaves."""
 
-    def __init__(self, events: AsyncIterator[str], stream: AnswerStream) -> None:
-        super().__init__(events, media_type="text/event-stream", headers=_HEADERS)
-        self._stream = stream
+    def __init__(self, job: Job, answers: AnswerStream, meter: Meter, call: Call) -> None:
+        super().__init__(_events(job, answers, call), media_type="text/event-stream", headers=_HEADERS)
+        self._answers, self._meter, self._call = answers, meter, call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await unless_disconnected(receive, self.stream_response(send))
+            sent = await _unless_disconnected(receive, self._whole(send))
+            self._call.client_left = sent is None
         finally:
-            self._stream.close()
+            _end(self._answers, self._meter, self._call)
+
+    async def _whole(self, send: Send) -> bool:
+        await self.stream_response(send)
+        return True
 
 
-async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result | None:
+async def _events(job: Job, answers: AnswerStream, call: Call) -> AsyncIterator[str]:
+    """Server-sent events; an error in mid-stream becomes the last one."""
+    try:
+        async for piece in job.events(answers):
+            yield f"data: {piece.model_dump_json()}\n\n"
+        if job.says_done:
+            yield _DONE
+    except DerailleurError as error:
+        described = failures.describe(error)
+        call.reason = failures.reason(described)
+        yield f"data: {described.model_dump_json()}\n\n"
+
+
+def _end(answers: AnswerStream, meter: Meter, call: Call) -> None:
+    answers.close()
+    call.completion_tokens, call.first_token_seconds = meter.num_generated, meter.first_token_seconds
+
+
+async def _unless_disconnected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result | None:
     """The result of `work`, or None if the client leaves before; then `work` is cancelled.
 
     Args:

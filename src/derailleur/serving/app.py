@@ -1,26 +1,29 @@
-"""The HTTP application: its routes, and who may call them."""
+"""The HTTP application: its routes, and what stands before them."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPBearer
 
 from derailleur import __version__
-from derailleur.errors import DerailleurError
 from derailleur.serving import failures
-from derailleur.serving.answers import ServerSentEvents, unless_disconnected
+from derailleur.serving.access_log import AccessLog
+from derailleur.serving.answers import Answering
 from derailleur.serving.completions import CompletionJob
+from derailleur.serving.gate import Gate, Traffic
+from derailleur.serving.keys import KeyRing
+from derailleur.serving.metrics import Metrics
 from derailleur.serving.protocol import Completion, CompletionRequest
-from derailleur.serving.served_model import ServedModel
-from derailleur.serving.worker import AnswerStream, EngineWorker
+from derailleur.serving.served_model import ServedModel, UnknownModelError
+from derailleur.serving.worker import EngineWorker
 
 _HEALTH_SECONDS = 5.0
-_CLIENT_LEFT = 499
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -29,12 +32,22 @@ _PAGE_HEADERS = {
 }
 
 
-def create_app(model: ServedModel, worker: EngineWorker, *, api_keys: Sequence[str] = ()) -> FastAPI:
+def create_app(
+    model: ServedModel,
+    worker: EngineWorker,
+    *,
+    keys: KeyRing | None = None,
+    access_log: AccessLog | None = None,
+    traffic: Traffic | None = None,
+) -> FastAPI:
     """The application for one model.
 
     Args:
         worker: started and stopped with the application.
-        api_keys: one of these must come with every call under /v1; if there are none, no key is needed.
+        keys: one of these must come with every call but of the page and /health; if there are none, no key
+            is needed.
+        access_log: grows by a line a call.
+        traffic: what the application is busy with, for a server that wants to end it in peace.
     """
 
     @asynccontextmanager
@@ -51,13 +64,26 @@ def create_app(model: ServedModel, worker: EngineWorker, *, api_keys: Sequence[s
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(_open_routes(worker))
-    app.include_router(_v1_routes(model, worker), dependencies=[Depends(_key_check(api_keys))])
+    metrics, traffic = Metrics(), traffic or Traffic()
+    app.include_router(_open_routes(worker, traffic))
+    # The gate checks keys before it reads a body; this only tells the interface's description of them.
+    protected = [Depends(HTTPBearer(auto_error=False))]
+    texts = _text_routes(model, Answering(model, worker, metrics))
+    for router in (_model_routes(model), texts, _metrics_route(worker, metrics)):
+        app.include_router(router, dependencies=protected, responses=failures.DOCUMENTED)
     failures.add_handlers(app)
+    app.add_middleware(
+        Gate,
+        keys=keys or KeyRing(),
+        body_bytes=model.limits.body_bytes,
+        traffic=traffic,
+        metrics=metrics,
+        log=access_log,
+    )
     return app
 
 
-def _open_routes(worker: EngineWorker) -> APIRouter:
+def _open_routes(worker: EngineWorker, traffic: Traffic) -> APIRouter:
     router = APIRouter()
     page = resources.files("derailleur.serving").joinpath("page.html").read_text(encoding="utf-8")
 
@@ -67,7 +93,9 @@ def _open_routes(worker: EngineWorker) -> APIRouter:
 
     @router.get("/health")
     async def health() -> JSONResponse:
-        """Whether the engine answers, and what it is busy with."""
+        """Whether new requests are answered, and what the engine is busy with."""
+        if traffic.draining:
+            return JSONResponse({"status": "shutting down"}, status_code=503)
         try:
             load = await asyncio.wait_for(worker.load(), _HEALTH_SECONDS)
         except TimeoutError:
@@ -85,14 +113,34 @@ def _open_routes(worker: EngineWorker) -> APIRouter:
     return router
 
 
-def _v1_routes(model: ServedModel, worker: EngineWorker) -> APIRouter:
-    router = APIRouter(prefix="/v1", responses=failures.DOCUMENTED)
+def _metrics_route(worker: EngineWorker, metrics: Metrics) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/metrics", response_class=Response)
+    async def prometheus() -> Response:
+        """Counters, gauges and histograms in Prometheus' text format."""
+        return Response(metrics.text(await worker.load()), media_type=_METRICS_TYPE)
+
+    return router
+
+
+def _model_routes(model: ServedModel) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    def described(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": model.created, "owned_by": "derailleur"}
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
         """The model, and the model at each of its presets."""
-        common = {"object": "model", "created": model.created, "owned_by": "derailleur"}
-        return {"object": "list", "data": [{"id": name, **common} for name in model.names]}
+        return {"object": "list", "data": [described(name) for name in model.names]}
+
+    @router.get("/models/{name}")
+    async def one_model(name: str) -> dict[str, Any]:
+        """One of the names under which the model is served."""
+        if name not in model.names:
+            raise UnknownModelError(f"model '{name}' does not exist; this server has '{model.name}'")
+        return described(name)
 
     @router.get("/presets")
     async def presets() -> dict[str, Any]:
@@ -103,47 +151,22 @@ def _v1_routes(model: ServedModel, worker: EngineWorker) -> APIRouter:
             "default": model.presets.default,
             "draft": str(model.draft) if model.draft else None,
             "infill": model.tokenizer.fim is not None,
+            "chat": model.chat_template is not None,
             "max_context": model.max_context,
             "data": [preset.model_dump(mode="json") for preset in model.presets.details],
         }
 
-    @router.post("/completions", response_model=Completion)
-    async def completions(body: CompletionRequest, request: Request) -> Response:
-        """Continue prompts, or fill in between prompt and suffix."""
-        # Tokenizing a long prompt must not hold up other clients' streams.
-        job = await asyncio.to_thread(CompletionJob, body, model)
-        stream = AnswerStream(worker)
-        await stream.open(job.requests)
-        if body.stream:
-            return ServerSentEvents(_events(job, stream), stream)
-        try:
-            answer = await unless_disconnected(request.receive, job.answer(stream))
-        finally:
-            stream.close()
-        if answer is None:
-            return Response(status_code=_CLIENT_LEFT)
-        return Response(answer.model_dump_json(), media_type="application/json")
-
     return router
 
 
-def _key_check(api_keys: Sequence[str]) -> Callable[[str], None]:
-    keys = [key.encode() for key in api_keys]
+def _text_routes(model: ServedModel, answering: Answering) -> APIRouter:
+    router = APIRouter()
 
-    def check(authorization: Annotated[str, Header()] = "") -> None:
-        given = authorization.removeprefix("Bearer ").encode("latin-1")  # the bytes that were sent
-        # Every key is compared, each in constant time: the answer's delay says nothing about them.
-        if keys and not any([secrets.compare_digest(given, key) for key in keys]):
-            raise HTTPException(401, "no valid API key was given", {"WWW-Authenticate": "Bearer"})
+    @router.post("/v1/completions", response_model=Completion)
+    async def completions(body: CompletionRequest, http: Request) -> Response:
+        """Continue prompts, or fill in between prompt and suffix."""
+        # Tokenizing a long prompt must not hold up other clients' streams.
+        job = await asyncio.to_thread(CompletionJob, body, model)
+        return await answering.respond(job, http, stream=body.stream)
 
-    return check
-
-
-async def _events(job: CompletionJob, stream: AnswerStream) -> AsyncIterator[str]:
-    """Server-sent events; an error in mid-stream becomes the last one."""
-    try:
-        async for piece in job.events(stream):
-            yield f"data: {piece.model_dump_json()}\n\n"
-        yield "data: [DONE]\n\n"
-    except DerailleurError as error:
-        yield f"data: {failures.body(str(error), type=failures.SERVER).model_dump_json()}\n\n"
+    return router

@@ -27,6 +27,8 @@ class CompletionJob:
         model: what it is sent to.
     """
 
+    says_done = True
+
     def __init__(self, body: CompletionRequest, model: ServedModel) -> None:
         self._body, self._model = body, model
         self._prompts = [self._prompt(prompt) for prompt in body.prompts]

@@ -1,5 +1,6 @@
 """Errors in OpenAI's shape, with the status that their clients expect."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,16 +10,26 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from derailleur.errors import CapacityError, DerailleurError, PlacementError, UserError
+from derailleur.serving.access_log import Call
 from derailleur.serving.protocol import ErrorBody, ErrorDetail
+from derailleur.serving.refusals import RefusedError
 from derailleur.serving.served_model import UnknownModelError
 
 INVALID, SERVER = "invalid_request_error", "server_error"
 
+_REFUSED = {
+    400: "The request is not valid.",
+    401: "No valid API key.",
+    404: "No such model or route.",
+    413: "The body is too large.",
+    429: "Too many requests; Retry-After says when to try again.",
+    503: "The engine failed, or the server is shutting down.",
+    504: "The request took longer than one may.",
+}
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "The request is not valid."},
-    401: {"model": ErrorBody, "description": "No valid API key."},
-    404: {"model": ErrorBody, "description": "No such model."},
-    503: {"model": ErrorBody, "description": "The engine failed or is shutting down."},
+    # "default" keeps the framework from documenting its own shape of validation errors.
+    "default": {"model": ErrorBody, "description": "Any other error."},
+    **{status: {"model": ErrorBody, "description": text} for status, text in _REFUSED.items()},
 }
 
 
@@ -41,7 +52,35 @@ def add_handlers(app: FastAPI) -> None:
         app.add_exception_handler(error, handler)
 
 
-def _answer(status: int, error: ErrorBody, headers: Any = None) -> JSONResponse:
+def refusal(call: Call, error: RefusedError) -> JSONResponse:
+    """The answer to a call that is refused."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(math.ceil(error.retry_after_seconds), 1))
+    return _answer(call, error.status, describe(error), headers)
+
+
+def describe(error: DerailleurError) -> ErrorBody:
+    """One of our errors as clients read it."""
+    message = str(error)
+    if isinstance(error, RefusedError):
+        return body(message, type=error.type, code=error.code)
+    if isinstance(error, UnknownModelError):
+        return body(message, param="model", code="model_not_found")
+    if isinstance(error, CapacityError):
+        return body(message, code="context_length_exceeded")
+    if isinstance(error, PlacementError):
+        return body(message, param="preset")
+    return body(message, type=INVALID if isinstance(error, UserError) else SERVER)
+
+
+def reason(error: ErrorBody) -> str:
+    """Why a call was refused, in one word, for metrics and logs."""
+    return error.error.code or error.error.type
+
+
+def _answer(call: Call, status: int, error: ErrorBody, headers: Any = None) -> JSONResponse:
+    call.reason = reason(error)
     return JSONResponse(error.model_dump(), status_code=status, headers=headers)
 
 
@@ -51,26 +90,24 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown field"
-    return _answer(400, body(f"{param}: {message}" if param else message, param=param or None))
+    answer = body(f"{param}: {message}" if param else message, param=param or None)
+    return _answer(request.state.call, 400, answer)
 
 
 async def _http(request: Request, error: HTTPException) -> JSONResponse:
-    code = "invalid_api_key" if error.status_code == 401 else None
-    return _answer(error.status_code, body(str(error.detail), code=code), error.headers)
+    code = "not_found" if error.status_code == 404 else None
+    return _answer(request.state.call, error.status_code, body(str(error.detail), code=code), error.headers)
 
 
 async def _ours(request: Request, error: DerailleurError) -> JSONResponse:
-    message = str(error)
-    if isinstance(error, UnknownModelError):
-        return _answer(404, body(message, param="model", code="model_not_found"))
-    if isinstance(error, CapacityError):
-        return _answer(400, body(message, code="context_length_exceeded"))
-    if isinstance(error, PlacementError):
-        return _answer(400, body(message, param="preset"))
-    if isinstance(error, UserError):
-        return _answer(400, body(message))
-    return _answer(503, body(message, type=SERVER))
+    if isinstance(error, RefusedError):
+        return refusal(request.state.call, error)
+    status = 404 if isinstance(error, UnknownModelError) else 400
+    if not isinstance(error, UserError | CapacityError):
+        status = 503
+    return _answer(request.state.call, status, describe(error))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return _answer(500, body("an internal error; the server's log has the details", type=SERVER))
+    answer = body("an internal error; the server's log has the details", type=SERVER)
+    return _answer(request.state.call, 500, answer)

@@ -4,10 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from derailleur.engine import Grammar
+from derailleur.serving.structured import ResponseFormat, StructuredOutputs
+
 TokenId = Annotated[int, Field(ge=0)]
 
 
-MAX_PROMPTS, MAX_STOPS, MAX_STOP_LENGTH = 128, 64, 256
+MAX_PROMPTS, MAX_STOPS, MAX_STOP_LENGTH, MAX_BIASES = 128, 64, 256, 1024
 """Bounds on one request, so that none can hold up the engine's thread for all others."""
 
 
@@ -31,8 +34,28 @@ class GenerationRequest(BaseModel):
         1.0, gt=0, le=1, description="Only the likeliest tokens that sum to this probability."
     )
     top_k: int = Field(0, ge=0, description="Only this many likeliest tokens; 0 keeps all.")
+    min_p: float = Field(
+        0.0, ge=0, le=1, description="Only tokens at least this many times as probable as the likeliest one."
+    )
+    repetition_penalty: float = Field(
+        1.0, gt=0, le=10, description="Above 1: tokens of the prompt and the answer become less likely."
+    )
+    presence_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Taken off the logits of tokens that the answer holds."
+    )
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="Taken off them once for every time that they stand there."
+    )
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict, max_length=MAX_BIASES, description="Added to logits, by token id."
+    )
     seed: int | None = Field(None, ge=-(2**63), lt=2**63, description="Makes the answer repeatable.")
     stop: str | list[str] | None = Field(None, description="The text ends before the first of these.")
+    min_tokens: int = Field(0, ge=0, description="No token ends the text before this many are generated.")
+    response_format: ResponseFormat | None = Field(None, description="What the answer must look like.")
+    structured_outputs: StructuredOutputs | None = Field(
+        None, description="The same as a JSON schema, a regular expression or a grammar."
+    )
     n: int = Field(1, ge=1, le=128, description="Answers per prompt.")
     stream: bool = Field(False, description="Send the text as it comes, as server-sent events.")
     stream_options: StreamOptions | None = None
@@ -41,12 +64,10 @@ class GenerationRequest(BaseModel):
     preset: str | None = Field(None, description="Ours: the preset that writes the text.")
     placement: str | None = Field(None, description="Ours: any placement, such as 'FSSG' or 'all-gdn'.")
     draft: str | None = Field(
-        None, description="Ours: a preset or placement that drafts for it; 'none' switches drafting off."
+        None,
+        description="Ours: a preset or placement that drafts for it, 'ngram' for drafts copied from the "
+        "text before, or 'none' for no drafts.",
     )
-
-    presence_penalty: float = Field(0, description="Accepted if it is 0.")
-    frequency_penalty: float = Field(0, description="Accepted if it is 0.")
-    logit_bias: dict[str, float] | None = Field(None, description="Accepted if it is empty.")
 
     @model_validator(mode="before")
     @classmethod
@@ -55,13 +76,6 @@ class GenerationRequest(BaseModel):
         if not isinstance(body, dict):
             return body
         return {key: value for key, value in body.items() if value is not None}
-
-    @field_validator("presence_penalty", "frequency_penalty", "logit_bias")
-    @classmethod
-    def _not_supported(cls, value: Any) -> Any:
-        if value:
-            raise ValueError("not supported")
-        return value
 
     @field_validator("stop")
     @classmethod
@@ -76,6 +90,18 @@ class GenerationRequest(BaseModel):
         if self.preset is not None and self.placement is not None:
             raise ValueError("give preset or placement, not both")
         return self
+
+    @model_validator(mode="after")
+    def _one_grammar(self) -> Self:
+        if self.response_format is not None and self.structured_outputs is not None:
+            raise ValueError("give response_format or structured_outputs, not both")
+        return self
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """What the answer must look like, if anything."""
+        asked = self.response_format or self.structured_outputs
+        return None if asked is None else asked.grammar
 
     @property
     def stop_strings(self) -> list[str]:
@@ -159,7 +185,7 @@ class Choice(BaseModel):
     index: int
     text: str = ""
     logprobs: Logprobs | None = None
-    finish_reason: Literal["stop", "length"] | None = None
+    finish_reason: Literal["stop", "length", "error"] | None = None
     speculation: SpeculationStatistics | None = None
 
 
@@ -181,7 +207,7 @@ class Completion(BaseModel):
     choices: list[Choice]
     usage: Usage | None = None
     placement: str = Field(description="Ours: the placement that wrote the text.")
-    draft: str | None = Field(None, description="Ours: the placement that drafted.")
+    draft: str | None = Field(None, description="Ours: what drafted.")
 
 
 class ErrorDetail(BaseModel):

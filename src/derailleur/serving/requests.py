@@ -33,6 +33,8 @@ def engine_requests(
             placement=placement,
             draft=draft,
             max_tokens=max_tokens,
+            min_tokens=body.min_tokens,
+            grammar=body.grammar,
             sampling=_sampling(body, sample, logprobs),
             stop=body.stop_strings,
             stop_tokens=model.control_ids,
@@ -45,7 +47,16 @@ def engine_requests(
 
 def _sampling(body: GenerationRequest, sample: int, logprobs: int | None) -> Sampling:
     made = Sampling(
-        temperature=body.temperature, top_k=body.top_k, top_p=body.top_p, seed=body.seed, logprobs=logprobs
+        temperature=body.temperature,
+        min_p=body.min_p,
+        top_k=body.top_k,
+        top_p=body.top_p,
+        repetition_penalty=body.repetition_penalty,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        logit_bias=body.logit_bias,
+        seed=body.seed,
+        logprobs=logprobs,
     )
     # The samples of one seed differ from each other, and the first does not depend on their number.
     return made if body.seed is None else replace(made, seed=body.seed + sample)

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from derailleur.engine import NGRAM, DraftSource
 from derailleur.errors import UserError
 from derailleur.placement.placement import Placement
 from derailleur.placement.presets import Presets
@@ -26,7 +27,7 @@ class ServedModel:
 
     Attributes:
         presets: by name; their default is used where a request names none.
-        draft: drafts for greedy requests that say nothing about drafting.
+        draft: drafts for requests that say nothing about drafting.
         max_context: prompt and completion together, tokens.
         limits: what a request may ask for.
         chat_template: how messages become a prompt; None where the tokenizer has no template.
@@ -36,7 +37,7 @@ class ServedModel:
     tokenizer: Tokenizer
     presets: Presets
     max_context: int
-    draft: Placement | None = None
+    draft: DraftSource | None = None
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     chat_template: ChatTemplate | None = None
     created: int = field(default_factory=lambda: int(time.time()))
@@ -72,8 +73,15 @@ class ServedModel:
         """The preset's name, for metrics and logs; one word for every placement that is none."""
         return next((name for name, known in self.presets.items() if known == placement), OTHER)
 
-    def draft_for(self, body: GenerationRequest, placement: Placement) -> Placement | None:
-        """The placement that drafts for a request, if any."""
+    def draft_for(self, body: GenerationRequest, placement: Placement) -> DraftSource | None:
+        """What drafts for a request, if anything."""
         if body.draft is not None:
-            return None if body.draft == NO_DRAFT else self.presets.resolve(body.draft)
-        return self.draft if body.temperature == 0 and self.draft != placement else None
+            return draft_source(body.draft, self.presets)
+        return self.draft if self.draft != placement else None
+
+
+def draft_source(text: str, presets: Presets) -> DraftSource | None:
+    """What drafts under this name: a preset, a placement, the text itself ('ngram'), or nothing ('none')."""
+    if text == NO_DRAFT:
+        return None
+    return NGRAM if text == NGRAM else presets.resolve(text)

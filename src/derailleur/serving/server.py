@@ -9,9 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from derailleur.errors import DerailleurError, UserError
-
-_GRACE_SECONDS = 5
-"""How long open streams may go on after a signal; then they end with an error."""
+from derailleur.serving.gate import Traffic
 
 _LAST_RESORT_SECONDS = 10
 """When connections are cut whose clients do not read."""
@@ -39,34 +37,59 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that says when it answers, and that ends streams itself when it is stopped.
+    """A uvicorn server that says when it answers, and that ends in peace.
+
+    Asked to end, it refuses new requests, still listening, until the running ones are finished or time is up;
+    what is left then ends with an error. Asked again by Ctrl-C, it ends at once.
 
     Args:
+        app: of `create_app`.
+        traffic: given to `create_app` too.
+        grace_seconds: how long running requests may go on.
         ready: called once requests are answered.
-        end_streams: called some seconds after a stop; must end what is still being answered.
+        end_streams: must end what is still being answered.
     """
 
-    def __init__(self, app: FastAPI, *, ready: Callable[[], None], end_streams: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        *,
+        traffic: Traffic,
+        grace_seconds: float,
+        ready: Callable[[], None],
+        end_streams: Callable[[], None],
+    ) -> None:
         super().__init__(
-            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LAST_RESORT_SECONDS)
+            uvicorn.Config(
+                app, log_level="warning", access_log=False, timeout_graceful_shutdown=_LAST_RESORT_SECONDS
+            )
         )
+        self._traffic, self._grace_seconds = traffic, grace_seconds
         self._ready, self._end_streams = ready, end_streams
+        self._end_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
 
+    async def on_tick(self, counter: int) -> bool:
+        asked_to_end = await super().on_tick(counter)
+        if not asked_to_end:
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._end_at is None:
+            self._traffic.draining, self._end_at = True, now + self._grace_seconds
+        return self._traffic.num_running == 0 or now >= self._end_at or self.force_exit
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._end_streams)
+        self._end_streams()
         await super().shutdown(sockets)
 
 
-def serve(
-    app: FastAPI, listener: socket.socket, *, ready: Callable[[], None], end_streams: Callable[[], None]
-) -> None:
-    """Serve until SIGINT or SIGTERM; open streams then have some seconds to end."""
+def serve(server: Server, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; running requests then have some time to end."""
     # After its own clean shutdown uvicorn raises the signal once more, for whoever handled it before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    Server(app, ready=ready, end_streams=end_streams).run(sockets=[listener])
+    server.run(sockets=[listener])

@@ -13,21 +13,31 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from derailleur.engine import Delta, Engine, EngineLoad, Request
-from derailleur.errors import DerailleurError
+from derailleur.errors import DerailleurError, UserError
+from derailleur.serving.config import LimitsConfig
+from derailleur.serving.metrics import Meter
+from derailleur.serving.refusals import DeadlineError, DrainingError, OverloadedError
 
 log = logging.getLogger(__name__)
 
 _SHUTTING_DOWN = "the server is shutting down"
+_RETRY_SECONDS = 1.0
 
 Result = TypeVar("Result")
 
 
 class AnswerStream:
-    """What comes back for a group of requests, in the order in which it is computed."""
+    """What comes back for a group of requests, in the order in which it is computed.
 
-    def __init__(self, worker: "EngineWorker") -> None:
-        self._worker = worker
+    Args:
+        meter: is told of everything that comes back.
+        seconds: when, from now on, the group must be finished.
+    """
+
+    def __init__(self, worker: "EngineWorker", meter: Meter, *, seconds: float) -> None:
+        self._worker, self._meter = worker, meter
         self._loop = asyncio.get_running_loop()
+        self._seconds, self._deadline = seconds, self._loop.time() + seconds
         self._arrived: asyncio.Queue[tuple[int, Delta] | DerailleurError] = asyncio.Queue()
         self._num_unfinished = 0
 
@@ -36,9 +46,14 @@ class AnswerStream:
 
         Raises:
             DerailleurError: if the engine failed or was stopped.
+            DeadlineError: if time ran out.
         """
         while self._num_unfinished:
-            arrived = await self._arrived.get()
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    arrived = await self._arrived.get()
+            except TimeoutError:
+                raise DeadlineError(f"not finished within {self._seconds:g} seconds") from None
             if isinstance(arrived, DerailleurError):
                 raise arrived
             self._num_unfinished -= arrived[1].finish_reason is not None
@@ -49,6 +64,7 @@ class AnswerStream:
 
         Raises:
             UserError, CapacityError: if the engine refuses one of them.
+            OverloadedError: if too many wait already.
         """
         self._num_unfinished = len(requests)
         try:
@@ -60,18 +76,26 @@ class AnswerStream:
 
     def close(self) -> None:
         """Cancel what is not finished; frees its memory before the next step."""
+        self._meter.close()
         self._worker.post(lambda engine: self._worker.cancel(engine, self))
 
     def deliver(self, arrived: tuple[int, Delta] | DerailleurError) -> None:
         """Called by the worker's thread."""
+        if not isinstance(arrived, DerailleurError):
+            self._meter.add(*arrived)
         self._loop.call_soon_threadsafe(self._arrived.put_nowait, arrived)
 
 
 class EngineWorker:
-    """Runs an engine in a thread of its own."""
+    """Runs an engine in a thread of its own.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        max_waiting: how many requests it holds beside those that can run.
+    """
+
+    def __init__(self, engine: Engine, *, max_waiting: int = LimitsConfig().max_waiting) -> None:
         self._engine = engine
+        self._capacity = engine.config.max_rows + max_waiting
         self._commands: queue.SimpleQueue[Callable[[Engine], None] | None] = queue.SimpleQueue()
         self._streams: dict[int, tuple[AnswerStream, int]] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -87,7 +111,7 @@ class EngineWorker:
 
     def end_streams(self) -> None:
         """End what is still being answered, with an error to those who wait."""
-        self.post(lambda engine: self._fail_all(DerailleurError(_SHUTTING_DOWN)))
+        self.post(lambda engine: self._fail_all(DrainingError(_SHUTTING_DOWN)))
 
     def post(self, command: Callable[[Engine], None]) -> None:
         """Run a command between two steps."""
@@ -114,6 +138,10 @@ class EngineWorker:
 
     def submit(self, engine: Engine, stream: AnswerStream, requests: Sequence[Request]) -> None:
         """Queue requests for a stream. Called in the worker's thread."""
+        if len(requests) > self._capacity:
+            raise UserError(f"{len(requests)} answers in one request; this server gives {self._capacity}")
+        if len(self._streams) + len(requests) > self._capacity:
+            raise OverloadedError("too many requests are waiting", retry_after_seconds=_RETRY_SECONDS)
         for place, request in enumerate(requests):
             self._streams[engine.submit(request)] = (stream, place)
 
@@ -128,7 +156,7 @@ class EngineWorker:
             while not (self._engine.busy and self._commands.empty()):
                 command = self._commands.get()
                 if command is None:
-                    self._fail_all(DerailleurError(_SHUTTING_DOWN))
+                    self._fail_all(DrainingError(_SHUTTING_DOWN))
                     return
                 command(self._engine)
             self._step()
