@@ -241,6 +241,34 @@ def test_a_trace_without_commit_is_forgotten(mixer: Mixer, x: Tensor) -> None:
 
 
 @torch.no_grad()
+def test_pools_by_position_forget_tokens_that_are_written_over(mixer: Mixer, x: Tensor) -> None:
+    """What a draft does that runs ahead in its own slot; in other pools it needs a slot beside it."""
+    pool, forgotten = dirty_pool(mixer), torch.full((1, 32, HIDDEN), 9.0)
+    extend(mixer, pool, x[:1, :40], [2], 0)
+    for at in range(40, 72):
+        extend(mixer, pool, forgotten[:, :1], [2], at)
+    again, expected = extend(mixer, pool, x[:1, 40:80], [2], 40), whole(mixer, x[:1, :80])[:, 40:]
+    assert torch.allclose(again, expected, atol=1e-5, rtol=1e-4) == pool.by_position
+
+
+@pytest.mark.parametrize("cuts", [[], [0, 1, 64, 64, 127]], ids=["whole", "packed"])
+def test_gradients_equal_finite_differences_in_float64(mixer: Mixer, cuts: list[int]) -> None:
+    """Along a random direction, through the whole layer: nothing on the way is less exact than its input."""
+    exact = deepcopy(mixer).double()
+    generator = torch.Generator().manual_seed(1)
+    x, direction, weights = torch.randn(3, 1, 129, HIDDEN, generator=generator, dtype=torch.float64)
+
+    def loss(x: Tensor) -> Tensor:
+        return (whole(exact, x, cuts) * weights).sum()
+
+    [gradient] = torch.autograd.grad(loss(x.requires_grad_()), x)
+    step = 1e-6 * direction
+    with torch.no_grad():
+        slope = (loss(x + step) - loss(x - step)) / 2e-6
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-6, atol=1e-6)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("num_tokens", [1, 40, 100])
 def test_snapshot_goes_into_another_slot(mixer: Mixer, x: Tensor, num_tokens: int) -> None:
     expected = whole(mixer, x[:1])

@@ -15,7 +15,6 @@ import torch
 from derailleur.errors import CapacityError
 from derailleur.model.decoder import Decoder, DecoderLayer
 from derailleur.model.mixers import Mixer, Pool
-from derailleur.model.mixers.recurrent import RecurrentPool
 from derailleur.placement.placement import Placement
 
 
@@ -219,7 +218,7 @@ class StateMemory:
         if known is None:
             meta = torch.device("meta")
             pool = self._mixer(layer, letter).new_pool(1, capacity_tokens, dtype=self._dtype, device=meta)
-            known = pool.bytes_per_slot, isinstance(pool, RecurrentPool)
+            known = pool.bytes_per_slot, not pool.by_position
             self._sizes[layer, letter, capacity_tokens] = known
         return known
 

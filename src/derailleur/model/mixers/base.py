@@ -116,7 +116,7 @@ class Rows:
         if self.contiguous:
             pooled[self.span] = values
         else:
-            pooled[self.slots] = values
+            pooled[self.slots] = values.to(pooled.dtype)
 
 
 Snapshot: TypeAlias = Mapping[str, Tensor]
@@ -125,7 +125,14 @@ Snapshot: TypeAlias = Mapping[str, Tensor]
 
 @dataclass
 class Pool:
-    """Tensors whose first dimension is the slot."""
+    """Tensors whose first dimension is the slot.
+
+    Attributes:
+        by_position: whether every token has a place of its own, so that up to `MAX_TRACE_TOKENS` tokens
+            may be appended, forgotten, and written over by others. A draft then runs ahead in its own slot.
+    """
+
+    by_position: ClassVar[bool] = False
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name."""

@@ -18,6 +18,8 @@ from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Pool, Rows, Snapshot
 class KeyValuePool(Pool):
     """Keys and values [slots, kv_heads, length, head_dim] by position, keys already rotated."""
 
+    by_position = True
+
     keys: Tensor
     values: Tensor
 

@@ -250,14 +250,15 @@ class RecurrentMixer(Mixer):
         return q, k, v
 
     def _rates(self, seen: Projections) -> tuple[Tensor, Tensor]:
-        """Write strengths [B, T, H] and log decays [B, T, H] or [B, T, H, D], float32."""
-        rate = (seen.rate.float() + self.dt_bias).unflatten(-1, (self.num_value_heads, -1))
-        speed = self.A_log.exp().unsqueeze(-1)
+        """Write strengths [B, T, H] and log decays [B, T, H] or [B, T, H, D], float32 at least."""
+        dtype = torch.promote_types(seen.rate.dtype, torch.float32)
+        rate = (seen.rate.to(dtype) + self.dt_bias).unflatten(-1, (self.num_value_heads, -1))
+        speed = self.A_log.to(dtype).exp().unsqueeze(-1)
         if self.decay_lower_bound is None:
             log_decay = -speed * F.softplus(rate)
         else:
             log_decay = self.decay_lower_bound * (speed * rate).sigmoid()
-        return self.max_write * seen.write.float().sigmoid(), log_decay.squeeze(-1)
+        return self.max_write * seen.write.to(dtype).sigmoid(), log_decay.squeeze(-1)
 
     def _output(self, mixed: Tensor, gate: Tensor) -> Tensor:
         """Norm, then gate, then the output projection: [B, T, H, D] -> [B, T, hidden]."""
