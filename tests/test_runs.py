@@ -117,6 +117,21 @@ def test_a_folder_is_written_by_one_call_at_a_time(source: Path, tmp_path: Path)
     execute(counting(source, CountConfig(), []), tmp_path / "out")
 
 
+def test_the_working_folder_may_be_the_output(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    for upto in (3, 2):  # the second call moves the folder aside, and the working folder with it
+        execute(counting(source, CountConfig(upto=upto), []), Path())
+        monkeypatch.chdir(tmp_path / "out")
+        assert read_manifest(Path())["config"] == {"upto": upto}
+    assert len(list(tmp_path.glob("out.previous-*"))) == 1
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    with alone(tmp_path / "link"), pytest.raises(DataError, match="another call is writing here"):
+        execute(counting(source, CountConfig(), []), Path())
+
+
 def test_missing_input(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         execute(counting(tmp_path / "nowhere", CountConfig(), []), tmp_path / "out")

@@ -111,9 +111,10 @@ def alone(out: Path) -> Iterator[None]:
     Raises:
         DataError: if another call holds it.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    place = out.resolve()  # `.` has no name, and a link must not be a second folder
+    place.parent.mkdir(parents=True, exist_ok=True)
     # Beside the folder, which may be moved aside.
-    with out.with_name(f".{out.name}.lock").open("w") as lock:
+    with (place.parent / f".{place.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -162,6 +163,7 @@ def execute(stage: Stage, out: Path) -> dict[str, Any]:
     Raises:
         DataError: if `out` holds files that no stage of ours wrote, or another call is writing there.
     """
+    out = out.resolve()  # a folder that is moved aside takes `.` along
     with alone(out):
         return claim(stage, out) or _work(stage, out)
 

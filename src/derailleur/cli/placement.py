@@ -52,9 +52,10 @@ def run(command: str, arguments: list[str]) -> int:
         if step is Step.SEARCH:
             results = execute(stage, options.out)["results"]
         else:
-            with alone(options.out):
-                done = claim(stage, options.out)
-                results = done["results"] if done else work(options.out)
+            out = options.out.resolve()
+            with alone(out):
+                done = claim(stage, out)
+                results = done["results"] if done else work(out)
     if step is Step.SEARCH and options.write_presets:
         load_presets(options.out).save(model)
         log.info("presets written to %s", model / "presets.json")
