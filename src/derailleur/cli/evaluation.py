@@ -108,7 +108,7 @@ def _quality_table(results: dict[str, Any], task: str) -> Table:
     for row in results["presets"]:
         table.add_row(row["preset"], row["placement"], *_quality_cells(row, task))
     for anchor, bits_per_byte in results["anchors"].items():
-        if bits_per_byte is not None:
+        if task == "loss" and bits_per_byte is not None:
             table.add_row(anchor, "", f"{bits_per_byte:.3f}")
     return table
 
