@@ -109,6 +109,12 @@ def test_training_logs_are_parted_by_phase(run_folder: Path) -> None:
     assert "heldout-distill-align" not in found
 
 
+def test_a_mixer_that_the_report_has_no_words_for_is_drawn_after_the_others() -> None:
+    rows = [{"tokens": n, "mixer_loss": {"other": 0.2, "gdn": 0.1}} for n in range(3)]
+    (panel,) = panels("distill", rows)
+    assert [curve.label for curve in panel.curves] == ["gdn", "other"]
+
+
 def test_a_long_log_is_averaged_down_and_keeps_its_mean() -> None:
     losses = np.random.default_rng(0).normal(2, 1, 4000)
     rows = [{"step": i, "tokens": i, "loss": float(loss)} for i, loss in enumerate(losses)]

@@ -85,7 +85,7 @@ def _phase_panels(stage: str, phase: str, rows: list[dict[str, Any]]) -> list[Pa
     title, unit = _LOSSES.get(phase, (stage, _LIKELIHOOD))
     name = stage if phase == stage else f"{stage}-{phase}"
     loss = [_curve("training", rows, "loss"), _curve("held out", rows, "heldout_loss", heldout=True)]
-    mixers = [_curve(mixer, rows, "mixer_loss", mixer) for mixer in look.MIXER_NAMES]
+    mixers = [_curve(mixer, rows, "mixer_loss", mixer) for mixer in _keys(rows, "mixer_loss")]
     placements = [
         _curve(placement, rows, "heldout", placement, "loss", heldout=True)
         for placement in _keys(rows, "heldout")
