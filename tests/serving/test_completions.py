@@ -103,7 +103,7 @@ def test_prompts_of_every_kind(ask: Ask, tokenizer: Tokenizer) -> None:
 def test_a_stream_says_the_same_as_an_answer(client: TestClient, ask: Ask) -> None:
     body = {"prompt": ["a = ", "b = "], "max_tokens": 9, "temperature": 0.7, "seed": 4, "n": 2, "logprobs": 1}
     whole = ask(**body)
-    events = stream(client, {**body, "stream_options": {"include_usage": True}})
+    events = stream(client, {**body, "draft": "none", "stream_options": {"include_usage": True}})
     *pieces, last = events
     assert last["choices"] == [] and last["usage"] == whole["usage"]
     for choice in whole["choices"]:
@@ -197,8 +197,11 @@ def test_a_draft_changes_the_numbers_and_not_the_text(ask: Ask, client: TestClie
     by_default = client.post("/v1/completions", json={**body, "temperature": 0}).json()
     assert by_default["draft"] == "GGGG"
     assert by_default["choices"][0]["text"] == plain["choices"][0]["text"]
-    sampled = client.post("/v1/completions", json={**body, "temperature": 1}).json()
-    assert sampled["draft"] is None
+    sampled = client.post("/v1/completions", json={**body, "temperature": 1, "seed": 3}).json()
+    assert sampled["draft"] == "GGGG" and sampled["choices"][0]["speculation"]["drafted"] > 0
+    copied = ask(**body, draft="ngram")
+    assert copied["draft"] == "ngram"
+    assert copied["choices"][0]["text"] == plain["choices"][0]["text"]
 
 
 @pytest.mark.parametrize(
@@ -215,11 +218,14 @@ def test_a_draft_changes_the_numbers_and_not_the_text(ask: Ask, client: TestClie
         ({"prompt": [99999]}, 400, "outside 0 .. 399"),
         ({"prompt": []}, 400, "prompt is an empty list"),
         ({"prompt": "x" * 9000}, 400, "the context is 512"),
-        ({"draft": "fast", "temperature": 1}, 400, "set temperature 0"),
+        ({"draft": "fst"}, 400, "unknown preset 'fst'; did you mean 'fast'?"),
         ({"suffix": "b", "prompt": [1, 2]}, 400, "suffix needs a prompt of text"),
         ({"suffix": "b", "echo": True}, 400, "echo and suffix"),
         ({"suffix": "b", "max_tokens": 600}, 400, "max_tokens"),
-        ({"presence_penalty": 0.5}, 400, "presence_penalty: not supported"),
+        ({"presence_penalty": 3}, 400, "presence_penalty: Input should be less than or equal to 2"),
+        ({"logit_bias": {"x": 1}}, 400, "logit_bias.x"),
+        ({"logit_bias": {"5": 101}}, 400, "logit_bias.5: Input should be less than or equal to 100"),
+        ({"logit_bias": {"400": 1}}, 400, "logit_bias has token ids outside 0 .. 399"),
         ({"n": 3, "best_of": 2}, 400, "best_of is 2; expected at least n (3)"),
         ({"best_of": 3, "stream": True}, 400, "best_of cannot be streamed"),
         ({"best_of": 99}, 400, "99 answers per prompt; this server gives at most 32"),

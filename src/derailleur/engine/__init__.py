@@ -5,19 +5,32 @@ engine = Engine(folder, Tokenizer.load(folder))
 """
 
 from derailleur.engine.engine import Engine, EngineConfig, EngineLoad
-from derailleur.engine.request import Delta, FinishReason, Generation, Request, Speculation, TokenLogprob
+from derailleur.engine.grammar import Grammar
+from derailleur.engine.request import (
+    NGRAM,
+    Delta,
+    DraftSource,
+    FinishReason,
+    Generation,
+    Request,
+    Speculation,
+    TokenLogprob,
+)
 from derailleur.engine.sampling import GREEDY, Sampling
 from derailleur.engine.speed import DecodeSpeed
 
 __all__ = [
     "GREEDY",
+    "NGRAM",
     "DecodeSpeed",
     "Delta",
+    "DraftSource",
     "Engine",
     "EngineConfig",
     "EngineLoad",
     "FinishReason",
     "Generation",
+    "Grammar",
     "Request",
     "Sampling",
     "Speculation",

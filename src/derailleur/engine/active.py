@@ -74,8 +74,6 @@ class ActiveRequest:
             constraint.push(token)
         if ended or self.text.stopped or (constraint is not None and constraint.complete):
             self.finish_reason = "stop"
-        elif constraint is not None and constraint.failed:
-            self.finish_reason = "error"
         elif self.num_remaining == 0:
             self.finish_reason = "length"
         if self.finish_reason:

@@ -57,7 +57,7 @@ class Drafting:
             if not work.proposal:
                 pace.pass_by(len(tokens))
                 continue
-            pace.record(len(work.proposal), len(tokens) - 1)
+            pace.record(len(work.proposal), max(len(tokens) - 1, 0))
             if self._weighs(work.active):
                 pace.weigh(self._times.slowdown(_kind(work.active, len(works)), len(work.proposal)))
 

@@ -169,7 +169,7 @@ class Engine:
         output = self.runner.step([work.piece for work in works])
         chosen = decide(works, output)
         if any(work.proposal for work in works):
-            output.commit([len(own) for own in chosen])
+            output.commit([max(len(own), 1) for own in chosen])
         seconds = time.perf_counter() - begin if len(works) == len(decoding) else None
         self._drafting.record(decoding, chosen, seconds)
         deltas = [
@@ -310,6 +310,8 @@ class Engine:
         active, request = work.active, work.active.request
         if work.piece.state is not active.state:
             return None
+        if work.num_choices and not chosen:
+            active.finish_reason = "error"
         reading = active.num_generated == 0
         logprobs = prompt_logprobs(work, logits) if reading and request.prompt_logprobs else []
         tokens: list[int] = []

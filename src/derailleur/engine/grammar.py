@@ -55,18 +55,17 @@ class Constraint:
         """Whether nothing can follow."""
         return self._matcher.is_stopped() and not self._matcher.is_error()
 
-    @property
-    def failed(self) -> bool:
-        """Whether the parser gave up (a grammar too complex for its limits) or allows no token at all."""
-        return self._matcher.is_error() or not (self.complete or bool(self.allowed(()).any()))
-
     def push(self, token: int) -> None:
         """Take a generated token, no ending."""
         self._allowed.clear()
         self._matcher.consume_token(token)
 
     def allowed(self, ahead: Sequence[int]) -> Tensor:
-        """[vocab] bool: what can follow after `ahead`; anything where the grammar has ended before."""
+        """[vocab] bool: what can follow after `ahead`.
+
+        Anything where the grammar has ended before; nothing where the parser gave up, which it does with
+        grammars too complex for its limits.
+        """
         key = tuple(ahead)
         if key not in self._allowed:
             # Masks are asked for twice, by the draft and when it is verified.
@@ -74,6 +73,8 @@ class Constraint:
         return self._allowed[key]
 
     def _mask(self, ahead: Sequence[int]) -> Tensor:
+        if self._matcher.is_error():
+            return torch.zeros(self._vocab_size, dtype=torch.bool)
         num_consumed = self._matcher.try_consume_tokens(list(ahead))
         try:
             if num_consumed < len(ahead) or self._matcher.is_stopped():

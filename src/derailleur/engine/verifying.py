@@ -6,6 +6,7 @@ more than q, and after a draft that was kept whole one more token is drawn from 
 arXiv:2211.17192, algorithm 1). So every token is distributed as p says, whatever drafted it.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +19,10 @@ from derailleur.engine.sampling import distributions, draw
 
 
 def decide(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
-    """The tokens that each piece of work adds: drafted ones that are kept, and one of the target's."""
+    """The tokens that each piece of work adds: drafted ones that are kept, and one of the target's.
+
+    None where there are no numbers to choose by: its own logits overflowed, or nothing is allowed.
+    """
     rows: list[int] = []
     places: list[Place] = []
     firsts: list[int] = []
@@ -28,7 +32,8 @@ def decide(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
         places.extend(Place(work.active.chooser, work.proposed[:i]) for i in range(work.num_choices))
     logits = output.logits if rows == list(range(len(output.logits))) else output.logits[rows]
     logits = adjust(logits, places)
-    likeliest = logits.argmax(-1).tolist()
+    best = logits.max(-1)
+    likeliest = best.indices.tolist()
     decided = [
         _own(work.proposed, likeliest[first : first + work.num_choices])
         for work, first in zip(works, firsts, strict=True)
@@ -39,6 +44,10 @@ def decide(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
         weights = distributions(logits[own], [places[row].chooser.sampling for row in own])
         for i, tokens in zip(sampled, _sample([works[i] for i in sampled], weights), strict=True):
             decided[i] = tokens
+    for row in best.values.isfinite().logical_not().nonzero().flatten().tolist():
+        i = bisect_right(firsts, row) - 1
+        if row - firsts[i] < len(decided[i]):
+            decided[i] = []
     return decided
 
 
@@ -93,7 +102,7 @@ def _drafted_chances(works: Sequence[Work], target: Tensor) -> list[list[float]]
 
 def _count_kept(work: Work, chances: Sequence[float], uniform: Sequence[float]) -> int:
     for place, (choice, chance) in enumerate(zip(work.proposal, chances, strict=True)):
-        if uniform[place] * choice.chance > chance:
+        if not uniform[place] * choice.chance <= chance:  # also where a draft has no numbers
             return place
     return len(work.proposal)
 
