@@ -44,7 +44,7 @@ def run(command: str, arguments: list[str]) -> int:
             tokenizer,
             presets,
             engine.max_context,
-            draft=presets.resolve(options.draft) if options.draft else None,
+            draft=serving.draft_source(options.draft, presets),
             limits=config.limits,
             chat_template=template,
         )
@@ -77,7 +77,11 @@ def _parser(config: type) -> Parser:
         "--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)"
     )
     made.add_argument("--preset", help="used where a request names none (default: that of presets.json)")
-    made.add_argument("--draft", help="preset or placement that drafts for greedy requests (default: none)")
+    made.add_argument(
+        "--draft",
+        default="none",
+        help="what drafts: a preset, a placement, ngram or none (default: %(default)s)",
+    )
     made.add_argument(
         "--api-key-file",
         type=Path,

@@ -6,7 +6,7 @@ from derailleur.serving.chat_template import ChatTemplate
 from derailleur.serving.config import LimitsConfig, ServeConfig
 from derailleur.serving.gate import Traffic
 from derailleur.serving.keys import ApiKey, KeyRing, read_keys
-from derailleur.serving.served_model import ServedModel
+from derailleur.serving.served_model import ServedModel, draft_source
 from derailleur.serving.server import Server, listen, serve
 from derailleur.serving.worker import EngineWorker
 
@@ -22,6 +22,7 @@ __all__ = [
     "Server",
     "Traffic",
     "create_app",
+    "draft_source",
     "listen",
     "read_keys",
     "serve",
