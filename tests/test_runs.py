@@ -1,5 +1,6 @@
 """Stages: done once, resumed when killed, redone when anything they depend on changes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,22 @@ def test_the_working_folder_may_be_the_output(
 def test_missing_input(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         execute(counting(tmp_path / "nowhere", CountConfig(), []), tmp_path / "out")
+
+
+def test_the_result_of_another_stage_is_left_alone(source: Path, tmp_path: Path) -> None:
+    execute(counting(source, CountConfig(), []), tmp_path / "out")
+    other = replace(counting(source, CountConfig(), []), name="export")
+    with pytest.raises(DataError, match="out: holds the result of count, not of export; give another --out"):
+        execute(other, tmp_path / "out")
+    assert read_manifest(tmp_path / "out")["stage"] == "count"
+
+
+@pytest.mark.parametrize("inside", ["", "1", "deep/../1"])
+def test_a_stage_is_not_written_over_its_input(inside: str, source: Path, tmp_path: Path) -> None:
+    """Which a changed configuration would move aside, and then miss."""
+    execute(counting(source, CountConfig(), []), tmp_path / "out")
+    (tmp_path / "out" / "deep").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="which lies there; give another --out"):
+        execute(counting(tmp_path / "out" / inside, CountConfig(upto=2), []), tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before

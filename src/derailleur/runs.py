@@ -126,8 +126,11 @@ def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
     """Make `out` this stage's folder; returns its manifest if the stage is already done there.
 
     Raises:
-        DataError: if `out` holds files that no stage of ours wrote.
+        DataError: if `out` holds files that this stage did not write, or one of the stage's inputs.
     """
+    for path in stage.inputs.values():
+        if path.resolve().is_relative_to(out.resolve()):
+            raise DataError(f"{out}: {stage.name} reads {path}, which lies there; give another --out")
     current = fingerprint(stage)
     started = out / _STARTED
     for unborn in out.glob(f".{_STARTED}.tmp-*"):  # a call killed before it began
@@ -135,6 +138,8 @@ def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
     if out.is_dir() and any(out.iterdir()):
         if not started.is_file():
             raise DataError(f"{out}: not empty and not a {stage.name} folder; give another --out")
+        if (other := read_json(started)["stage"]) != stage.name:
+            raise DataError(f"{out}: holds the result of {other}, not of {stage.name}; give another --out")
         if read_json(started)["fingerprint"] != current:
             _change_places(stage.name, out, current)
         if (out / MANIFEST).is_file():
