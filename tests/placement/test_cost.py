@@ -6,8 +6,9 @@ import pytest
 from derailleur.errors import DataError
 from derailleur.placement.cost import CostModel, Regime, Timing, fit_cost, load_cost
 from derailleur.placement.design import random_placements, uniform_placements
-from derailleur.placement.placement import MIXERS, Placement
+from derailleur.placement.placement import Placement
 
+MIXERS = "FSKG"
 LONG, SHORT = Regime(16, 8192), Regime(1, 1024)
 OVERHEAD = 0.004
 SECONDS = {LONG: {"F": 0.010, "S": 0.005, "K": 0.002, "G": 0.0015}, SHORT: dict.fromkeys(MIXERS, 0.001)}

@@ -22,8 +22,10 @@ def test_score_is_the_sum_of_its_terms(max_range: int) -> None:
     rng = np.random.default_rng(max_range)
     expansion = ClusterExpansion(
         -1.5,
-        rng.normal(size=(5, 4)),
-        tuple(rng.normal(size=(5 - distance, 4, 4)) for distance in range(1, max_range + 1)),
+        rng.normal(size=(5, len(MIXERS))),
+        tuple(
+            rng.normal(size=(5 - distance, len(MIXERS), len(MIXERS))) for distance in range(1, max_range + 1)
+        ),
     )
     placements = [Placement.of(rng.choice(list(MIXERS), 5)) for _ in range(20)]
     expected = [naive_score(expansion, placement) for placement in placements]

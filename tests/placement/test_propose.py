@@ -4,10 +4,11 @@ import numpy as np
 
 from derailleur.placement.design import propose, quality_design
 from derailleur.placement.expansion import ClusterExpansion, with_reference
-from derailleur.placement.placement import MIXERS, Placement
+from derailleur.placement.placement import Placement
 from derailleur.placement.search import solve
 from derailleur.placement.surrogate import fit_surrogate
 
+MIXERS = "FSKG"
 COSTS = {"F": 100, "S": 40, "K": 20, "G": 10}
 
 
@@ -48,7 +49,7 @@ def test_active_learning_leads_to_the_frontier() -> None:
         found = [table.best(budget)[0].placement for budget in budgets]
         best = [optimum.best(budget)[0].score for budget in budgets]
         regrets[kind] = float(np.mean(np.array(best) - expansion.score(found)))
-    assert 0 <= regrets["active"] < 0.7 * regrets["random"]
+    assert -1e-9 < regrets["active"] < 0.7 * regrets["random"]
 
 
 def test_nothing_is_proposed_where_all_is_measured() -> None:

@@ -111,7 +111,7 @@ def milp_best(expansion: ClusterExpansion, costs: dict[str, int], budget: int) -
         rows.append(({4 * layer + m: 1.0 for m in range(4)}, 1, 1))
     rows.append(
         (
-            {4 * layer + m: float(costs[c]) for layer in range(num_layers) for m, c in enumerate(MIXERS)},
+            {4 * layer + m: float(costs[c]) for layer in range(num_layers) for m, c in enumerate(costs)},
             0,
             budget,
         )

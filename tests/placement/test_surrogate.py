@@ -6,7 +6,7 @@ import pytest
 from derailleur.errors import DataError
 from derailleur.placement.design import random_placements, single_swaps, uniform_placements
 from derailleur.placement.expansion import ClusterExpansion, FloatArray, with_reference
-from derailleur.placement.placement import MIXERS, Placement
+from derailleur.placement.placement import Placement
 from derailleur.placement.surrogate import (
     Surrogate,
     _features,
@@ -16,6 +16,7 @@ from derailleur.placement.surrogate import (
     rank_correlation,
 )
 
+MIXERS = "FSKG"
 NUM_LAYERS = 12
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from derailleur.errors import CheckpointError, ConfigError
 from derailleur.io import read_json, write_json
 from derailleur.model import add_mixers, load_model
-from derailleur.placement import Placement
+from derailleur.placement import MIXER_NAMES, Placement
 from derailleur.training import DistillConfig, distill
 from derailleur.training.alignment import LocalAlignment
 from derailleur.training.data import TrainingData
@@ -63,17 +63,18 @@ def test_the_log_names_phases_placements_layers_and_mixers(supernet):
     align, stochastic = rows[:30], rows[30:]
     assert [row["step"] for row in rows] == list(range(1, 61))
     assert {row["phase"] for row in align} == {"align"}
-    assert align[0]["mixer_loss"].keys() == align[0]["layer_loss"].keys() == {"swa", "kda", "gdn"}
+    assert (
+        align[0]["mixer_loss"].keys() == align[0]["layer_loss"].keys() == set(MIXER_NAMES.values()) - {"fa"}
+    )
     assert align[-1]["heldout_loss"] < align[0]["loss"]
-    names = dict(zip("FSKG", ("fa", "swa", "kda", "gdn"), strict=True))
     for row in stochastic:
         assert row["phase"] == "stochastic"
-        assert row["mixer_loss"].keys() == {names[letter] for letter in row["placement"]}
+        assert row["mixer_loss"].keys() == {MIXER_NAMES[letter] for letter in row["placement"]}
         assert len(row["layer_loss"]) == 2
         assert row["loss"] == pytest.approx(
             0.5 * sum(row["layer_loss"]) + row["reverse_kl"] + row["forward_kl"], rel=1e-4
         )
-    assert stochastic[-1]["heldout"].keys() == {"all-fa", "all-swa", "all-kda", "all-gdn"}
+    assert stochastic[-1]["heldout"].keys() == {f"all-{name}" for name in MIXER_NAMES.values()}
 
 
 def test_alignment_measures_each_mixer_on_the_teachers_own_inputs(start, batch):
@@ -163,13 +164,13 @@ def test_a_supernet_is_no_teacher(supernet, tokens, distill_config, tmp_path):
 
 def test_a_bank_of_full_attention_alone_is_refused():
     with pytest.raises(ValueError, match="no mixer is left"):
-        BankConfig(S=None, K=None, G=None)
+        BankConfig(**dict.fromkeys(BankConfig.model_fields))
 
 
 def test_overriding_one_setting_of_the_bank_keeps_the_others():
     config = DistillConfig.model_validate({"mixers": {"S": {"window_tokens": 7}}})
     mixers = config.mixers.with_full_attention()
-    assert mixers.letters == "FSKG"
+    assert mixers.letters == "".join(MIXER_NAMES)
     assert mixers.S.window_tokens == 7
 
 
