@@ -26,16 +26,22 @@ _DONE = "data: [DONE]\n\n"
 
 
 class Job(Protocol):
-    """One call of one protocol: its engine requests, and how their deltas become an answer.
+    """One call of one protocol: its engine requests, and how their deltas become an answer."""
 
-    Attributes:
-        num_prompt_tokens: of all prompts.
-        says_done: whether a stream ends with OpenAI's [DONE].
-    """
+    @property
+    def requests(self) -> Sequence[Request]:
+        """What the engine is asked."""
+        ...
 
-    requests: Sequence[Request]
-    num_prompt_tokens: int
-    says_done: bool
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Of all prompts."""
+        ...
+
+    @property
+    def says_done(self) -> bool:
+        """Whether a stream ends with OpenAI's [DONE]."""
+        ...
 
     async def answer(self, stream: AnswerStream) -> BaseModel:
         """Wait for the whole answer."""

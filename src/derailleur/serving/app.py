@@ -14,12 +14,25 @@ from derailleur import __version__
 from derailleur.serving import failures
 from derailleur.serving.access_log import AccessLog
 from derailleur.serving.answers import Answering
+from derailleur.serving.chat import chat_job
+from derailleur.serving.chat_protocol import ChatCompletion, ChatRequest
 from derailleur.serving.completions import CompletionJob
+from derailleur.serving.fim import FimRequest, fim_job
 from derailleur.serving.gate import Gate, Traffic
+from derailleur.serving.infill import InfillJob
+from derailleur.serving.infill_protocol import InfillAnswer, InfillRequest
 from derailleur.serving.keys import KeyRing
 from derailleur.serving.metrics import Metrics
 from derailleur.serving.protocol import Completion, CompletionRequest
 from derailleur.serving.served_model import ServedModel, UnknownModelError
+from derailleur.serving.tokenization import (
+    Content,
+    DetokenizeRequest,
+    TokenizeRequest,
+    Tokens,
+    detokenize,
+    tokenize,
+)
 from derailleur.serving.worker import EngineWorker
 
 _HEALTH_SECONDS = 5.0
@@ -168,5 +181,33 @@ def _text_routes(model: ServedModel, answering: Answering) -> APIRouter:
         # Tokenizing a long prompt must not hold up other clients' streams.
         job = await asyncio.to_thread(CompletionJob, body, model)
         return await answering.respond(job, http, stream=body.stream)
+
+    @router.post("/v1/chat/completions", response_model=ChatCompletion)
+    async def chat(body: ChatRequest, http: Request) -> Response:
+        """Answer the last message of a conversation."""
+        job = await asyncio.to_thread(chat_job, body, model)
+        return await answering.respond(job, http, stream=body.stream)
+
+    @router.post("/v1/fim/completions", response_model=ChatCompletion)
+    async def fim(body: FimRequest, http: Request) -> Response:
+        """Fill in between prompt and suffix, as Mistral's clients ask for it."""
+        job = await asyncio.to_thread(fim_job, body, model)
+        return await answering.respond(job, http, stream=body.stream)
+
+    @router.post("/infill", response_model=InfillAnswer)
+    async def infill(body: InfillRequest, http: Request) -> Response:
+        """Fill in at the cursor, as clients of llama.cpp's server ask for it."""
+        job = await asyncio.to_thread(InfillJob, body, model)
+        return await answering.respond(job, http, stream=body.stream)
+
+    @router.post("/tokenize", response_model=Tokens)
+    async def tokens_of(body: TokenizeRequest) -> Tokens:
+        """The token ids of a text."""
+        return await asyncio.to_thread(tokenize, body, model.tokenizer)
+
+    @router.post("/detokenize", response_model=Content)
+    async def text_of(body: DetokenizeRequest) -> Content:
+        """The text of token ids."""
+        return await asyncio.to_thread(detokenize, body, model.tokenizer)
 
     return router

@@ -100,7 +100,7 @@ class ChatTemplate:
 class _Generation(Extension):
     """`{% generation %}` marks what an assistant wrote, for training; here it is transparent."""
 
-    tags = frozenset({"generation"})
+    tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

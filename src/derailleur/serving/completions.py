@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 
-from derailleur.engine import Delta, Speculation, TokenLogprob
+from derailleur.engine import Delta, TokenLogprob
 from derailleur.serving.protocol import (
     Choice,
     Completion,
@@ -63,7 +63,9 @@ class CompletionJob:
         async for place, delta in stream:
             _extend(choices[place], self._choice(place, delta))
             scores[place].add(delta)
-        return self._frame.model_copy(update={"choices": self._best(choices, scores), "usage": self._total()})
+        return self._frame.model_copy(
+            update={"choices": self._best(choices, scores), "usage": self._usage.summed()}
+        )
 
     async def events(self, stream: AnswerStream) -> AsyncIterator[Completion]:
         """The answer in pieces."""
@@ -75,7 +77,7 @@ class CompletionJob:
             if choice.text or choice.logprobs or choice.finish_reason:
                 yield self._frame.model_copy(update={"choices": [choice]})
         if self._body.stream_options and self._body.stream_options.include_usage:
-            yield self._frame.model_copy(update={"usage": self._total()})
+            yield self._frame.model_copy(update={"usage": self._usage.summed()})
 
     def _prompt(self, prompt: str | Sequence[int]) -> list[int]:
         """Token ids; an empty prompt is the beginning of a document."""
@@ -113,7 +115,7 @@ class CompletionJob:
             text=delta.text,
             logprobs=self._logprobs(place, delta.logprobs) if given and delta.logprobs else None,
             finish_reason=delta.finish_reason,
-            speculation=_statistics(delta.speculation) if delta.speculation else None,
+            speculation=SpeculationStatistics.of(delta.speculation) if delta.speculation else None,
         )
 
     def _logprobs(self, place: int, entries: Sequence[TokenLogprob]) -> Logprobs:
@@ -135,10 +137,6 @@ class CompletionJob:
             return spelling.decode()
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in spelling)
-
-    def _total(self) -> Usage:
-        total = self._usage.prompt_tokens + self._usage.completion_tokens
-        return self._usage.model_copy(update={"total_tokens": total})
 
 
 class LogprobMean:
@@ -166,12 +164,3 @@ def _extend(choice: Choice, piece: Choice) -> None:
         choice.logprobs = choice.logprobs or Logprobs()
         for name in Logprobs.model_fields:
             getattr(choice.logprobs, name).extend(getattr(piece.logprobs, name))
-
-
-def _statistics(speculation: Speculation) -> SpeculationStatistics:
-    return SpeculationStatistics(
-        drafted=speculation.drafted,
-        accepted=speculation.accepted,
-        acceptance_rate=speculation.acceptance_rate,
-        acceptance_length=speculation.acceptance_length,
-    )

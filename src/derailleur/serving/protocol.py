@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from derailleur.engine import Grammar
+from derailleur.engine import Grammar, Speculation
 from derailleur.serving.structured import ResponseFormat, StructuredOutputs
 
 TokenId = Annotated[int, Field(ge=0)]
+FinishReason = Literal["stop", "length", "error"]
 
 
 MAX_PROMPTS, MAX_STOPS, MAX_STOP_LENGTH, MAX_BIASES = 128, 64, 256, 1024
@@ -157,6 +158,14 @@ class CompletionRequest(GenerationRequest):
         return self.prompt  # type: ignore[return-value]
 
 
+def in_our_words(body: dict[str, Any]) -> dict[str, Any]:
+    """A body of llama.cpp's server with the names that we give to what both have."""
+    names = {"repeat_penalty": "repetition_penalty"}
+    renamed = {names.get(key, key): value for key, value in body.items()}
+    schema = renamed.pop("json_schema", None)
+    return renamed if schema is None else {**renamed, "structured_outputs": {"json": schema}}
+
+
 def _is_text(prompt: str | list) -> bool:
     return isinstance(prompt, str) or all(isinstance(part, str) for part in prompt)
 
@@ -178,6 +187,16 @@ class SpeculationStatistics(BaseModel):
     acceptance_rate: float = Field(description="accepted / drafted")
     acceptance_length: float = Field(description="Mean tokens per verify step.")
 
+    @classmethod
+    def of(cls, speculation: Speculation) -> Self:
+        """What the engine counted."""
+        return cls(
+            drafted=speculation.drafted,
+            accepted=speculation.accepted,
+            acceptance_rate=speculation.acceptance_rate,
+            acceptance_length=speculation.acceptance_length,
+        )
+
 
 class Choice(BaseModel):
     """One answer, or a piece of it."""
@@ -185,7 +204,7 @@ class Choice(BaseModel):
     index: int
     text: str = ""
     logprobs: Logprobs | None = None
-    finish_reason: Literal["stop", "length", "error"] | None = None
+    finish_reason: FinishReason | None = None
     speculation: SpeculationStatistics | None = None
 
 
@@ -195,6 +214,10 @@ class Usage(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+
+    def summed(self) -> Self:
+        """With the total."""
+        return self.model_copy(update={"total_tokens": self.prompt_tokens + self.completion_tokens})
 
 
 class Completion(BaseModel):
