@@ -7,13 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 from derailleur.errors import ConfigError
-from derailleur.model import load_model
+from derailleur.model import Decoder, load_model
 from derailleur.placement import Placement
 from derailleur.training import FinetuneConfig, finetune
 from derailleur.training.data import TrainingData
 from derailleur.training.finetune import TargetedLoss
 from derailleur.training.losses import cross_entropy
 from derailleur.training.sampling import PlacementProbability, PlacementSampler, SamplingConfig
+from derailleur.training.stage import learn_only
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,11 @@ def test_a_target_that_cannot_learn_is_refused(finetune_config, supernet, tokens
     config = finetune_config.model_copy(update={"placements": ("all-fa",), "probabilities": ()})
     with pytest.raises(ConfigError, match="no mixer that learns"):
         finetune(config, supernet, tokens, tmp_path / "out")
+
+
+def test_in_thin_banks_the_mixers_that_are_there_learn(supernet):
+    config = load_model(supernet).config.model_copy(update={"banks": ("FG", "KG")})
+    thin = Decoder(config)
+    learn_only(thin, "SKG")
+    learning = [name.split(".")[1:4:2] for name, weight in thin.named_parameters() if weight.requires_grad]
+    assert {" ".join(parts) for parts in learning} == {"0 gdn", "1 kda", "1 gdn"}

@@ -54,12 +54,12 @@ def train(
 
 
 def learn_only(decoder: Decoder, letters: str) -> None:
-    """Freeze everything but the mixers of `letters`."""
+    """Freeze everything but the mixers of `letters`, in the layers that have them."""
     decoder.requires_grad_(False)
-    for layer in decoder.layers:
+    for index, layer in enumerate(decoder.layers):
         assert isinstance(layer, DecoderLayer)
-        for letter in letters:
-            layer.mixer(letter).requires_grad_(True)
+        for letter in decoder.config.bank(index):
+            layer.mixer(letter).requires_grad_(letter in letters)
 
 
 def load_decoder(folder: Path, data: TrainingData) -> Decoder:
