@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from derailleur.engine import Engine, EngineConfig, Generation, Request, Sampling
+from derailleur.engine.memory import State
 from derailleur.errors import CapacityError, PlacementError, UserError
 from derailleur.model import Decoder, MixersConfig
 from derailleur.placement import Placement
@@ -302,3 +303,50 @@ def test_decode_speed_decodes_and_leaves_nothing(
     assert engine.memory.allocated_bytes == 0
     with pytest.raises(CapacityError, match="do not fit"):
         make_engine(state_memory_bytes=1000).decode_speed(FULL, 3, 600)
+
+
+def test_endings_wait_for_min_tokens(engine: Engine, prompts: list[list[int]]) -> None:
+    asked = {"prompt": prompts[2], "placement": FULL, "max_tokens": 12}
+    [plain] = run(engine, [Request(**asked)])
+    ending = plain.tokens[2]
+    for draft in (None, FULL):
+        [held] = run(engine, [Request(**asked, stop_tokens=frozenset([ending]), min_tokens=6, draft=draft)])
+        assert held.tokens[:2] == plain.tokens[:2]
+        assert ending not in held.tokens[:6] and len(held.tokens) >= 6
+
+
+@pytest.mark.parametrize("draft", [None, Placement("GGGG"), Placement("FSKG")], ids=str)
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.8, top_p=0.9, seed=1)])
+def test_a_request_whose_numbers_overflow_fails_alone(
+    make_engine: Callable[..., Engine], prompts: list[list[int]], draft: Placement | None, sampling: Sampling
+) -> None:
+    placement = Placement("FSKG")
+    requests = [
+        Request(
+            prompt=prompt, placement=placement, draft=draft, max_tokens=60, sampling=sampling, ignore_eos=True
+        )
+        for prompt in prompts[1:]
+    ]
+    expected = run(make_engine(), requests)
+    engine = make_engine()
+    answers = {engine.submit(request): Generation() for request in requests}
+    for _ in range(3):
+        for delta in engine.step():
+            answers[delta.request_id].add(delta)
+    victim = engine.scheduler.running[1]
+    _poison(victim.state)
+    while engine.busy:
+        for delta in engine.step():
+            answers[delta.request_id].add(delta)
+    failed, *others = [answers[victim.id], answers[0], answers[2]]
+    assert failed.finish_reason == "error"
+    assert [answer.tokens for answer in others] == [expected[0].tokens, expected[2].tokens]
+    assert sum(engine.load.used_bytes.values()) == 0
+
+
+@torch.inference_mode()
+def _poison(state: State) -> None:
+    for pool, slot in zip(state.pools, state.slots, strict=True):
+        for tensor in vars(pool.pool).values():
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                tensor[slot] = torch.nan

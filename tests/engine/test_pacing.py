@@ -1,0 +1,126 @@
+"""How long drafts are, and that a request stops drafting where it does not pay."""
+
+from collections.abc import Callable
+
+import pytest
+
+from derailleur.engine import Engine, Request
+from derailleur.engine import engine as engine_module
+from derailleur.engine.drafting import StepTimes
+from derailleur.engine.pacing import Pace
+from derailleur.placement import Placement
+
+
+def test_lengths_double_and_halve() -> None:
+    pace = Pace(max_tokens=16)
+    assert pace.num_tokens == 4
+    pace.record(4, 4)
+    assert pace.num_tokens == 8
+    pace.record(8, 8)
+    pace.record(16, 16)
+    assert pace.num_tokens == 16
+    pace.record(16, 10)
+    assert pace.num_tokens == 16
+    for _ in range(6):
+        pace.record(pace.num_tokens, 0)
+    assert pace.num_tokens == 1
+    assert Pace(max_tokens=2).num_tokens == 2
+    assert (pace.statistics.steps, pace.statistics.accepted) == (10, 38)
+
+
+def test_expected_tokens_are_those_of_the_acceptance() -> None:
+    pace = Pace(max_tokens=1)
+    for accepted in (1, 0, 1, 0) * 10:
+        pace.record(1, accepted)
+    assert pace.expected_tokens == pytest.approx(1.5, abs=0.05)
+    pace = Pace(max_tokens=4)
+    pace.record(4, 4)
+    assert pace.expected_tokens == 5
+
+
+def test_a_request_rests_while_drafts_cost_more_than_they_bring() -> None:
+    pace = Pace(max_tokens=1)
+    for _ in range(3):
+        pace.record(1, 0)
+        pace.weigh(1.5)
+    assert not pace.resting, "too early to tell"
+    pace.record(1, 0)
+    pace.weigh(None)
+    assert not pace.resting, "what a step takes is not known"
+    pace.weigh(1.5)
+    assert pace.resting
+    pace.pass_by(31)
+    assert pace.resting
+    pace.pass_by(1)
+    assert not pace.resting
+    pace.record(1, 0)
+    pace.weigh(1.5)
+    pace.pass_by(63)
+    assert pace.resting, "the second rest is twice as long"
+    pace.pass_by(1)
+    pace.record(1, 1)
+    pace.weigh(1.0)
+    assert not pace.resting
+
+
+def test_slowdown_is_that_of_recent_steps_of_one_kind() -> None:
+    times = StepTimes()
+    assert times.wants_plain("a") and times.slowdown("a", 4) is None
+    for seconds in (9.0, 1.0, 1.0):
+        times.add("a", 0, seconds)
+    assert not times.wants_plain("a") and times.wants_plain("b")
+    for seconds in (2.0, 2.0, 50.0):
+        times.add("a", 4, seconds)
+    assert times.slowdown("a", 4) == times.slowdown("a", 7) == 2.0
+    assert times.slowdown("a", 8) is None
+    for _ in range(64):
+        times.add("a", 4, 2.0)
+    assert times.wants_plain("a"), "what a plain step takes is measured again now and then"
+
+
+class Clock:
+    """A clock by which every pass of the decoder takes as long as its placement costs."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch, costs: dict[str, float]) -> None:
+        self.now = 0.0
+        step = engine.runner.step
+
+        def timed(pieces):
+            self.now += max(costs[str(piece.state.placement)] for piece in pieces)
+            return step(pieces)
+
+        monkeypatch.setattr(engine.runner, "step", timed)
+        monkeypatch.setattr(engine_module.time, "perf_counter", lambda: self.now)
+
+
+@pytest.mark.parametrize(("draft_cost", "pays"), [(0.01, True), (1.5, False)])
+def test_drafting_stops_itself_where_it_does_not_pay(
+    make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, draft_cost: float, pays: bool
+) -> None:
+    """A draft that is always right pays if it is cheap; one dearer than the target does not."""
+    target, draft = Placement("FSKG"), Placement("FSKG")
+    engine = make_engine(drafting="measured", max_draft_tokens=4)
+    clock = Clock(engine, monkeypatch, {"FSKG": 1.0})
+    propose = engine_module.propose
+
+    def cheap(runner, tasks):
+        before = clock.now
+        proposals = propose(runner, tasks)
+        clock.now = before + (clock.now - before) * draft_cost
+        return proposals
+
+    monkeypatch.setattr(engine_module, "propose", cheap)
+    request = Request(prompt=[1, 2, 3], placement=target, draft=draft, max_tokens=200, ignore_eos=True)
+    [plain] = make_engine().generate([[1, 2, 3]], placement=target, max_tokens=200)
+    engine.submit(request)
+    tokens, statistics = [], None
+    while engine.busy:
+        for delta in engine.step():
+            tokens += delta.tokens
+            statistics = delta.speculation or statistics
+    assert statistics is not None
+    if pays:
+        assert statistics.accepted + statistics.steps > 150
+    else:
+        assert statistics.accepted + statistics.steps < 60
+    assert tokens[: len(plain.tokens)] == plain.tokens
