@@ -138,12 +138,11 @@ def running(
 
 @pytest.fixture
 def serve(engine: Engine, model: serving.ServedModel) -> Callable[..., AbstractContextManager[Running]]:
-    """Serve the model, perhaps with other limits: `with serve(limits=...) as running`."""
+    """Serve the model, perhaps with another template or other limits: `with serve(limits=...) as running`."""
 
-    def opened(
-        limits: serving.LimitsConfig | None = None, **options: object
-    ) -> AbstractContextManager[Running]:
-        return running(engine, replace(model, limits=limits) if limits else model, **options)
+    def opened(**options: object) -> AbstractContextManager[Running]:
+        changed = {name: options.pop(name) for name in ("limits", "chat_template") if name in options}
+        return running(engine, replace(model, **changed), **options)
 
     return opened
 

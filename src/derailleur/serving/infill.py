@@ -102,16 +102,19 @@ class InfillJob:
 
     async def events(self, stream: AnswerStream) -> AsyncIterator[BaseModel]:
         """The answer in pieces, then the numbers."""
+        num_shown = 0
         ended = Delta(request_id=0)
         async for ended in self._deltas(stream):
             if ended.text:
                 yield InfillPiece(
                     content=ended.text,
-                    tokens=list(ended.tokens),
+                    # A character's first tokens come without text; its last brings them along.
+                    tokens=self._tokens[num_shown:],
                     tokens_predicted=len(self._tokens),
                     tokens_evaluated=self.num_prompt_tokens,
                 )
-        yield self._chosen(self._answer(ended, content="", tokens=[]))
+                num_shown = len(self._tokens)
+        yield self._chosen(self._answer(ended, content="", tokens=self._tokens[num_shown:]))
 
     async def _deltas(self, stream: AnswerStream) -> AsyncIterator[Delta]:
         """What is generated, until it ends or takes too long for an editor that waits."""
