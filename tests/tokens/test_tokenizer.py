@@ -140,6 +140,12 @@ class TestLoadingOfOtherTokenizers:
         ):
             Tokenizer.load(folder)
 
+    def test_settings_that_are_no_object(self, tmp_path: Path) -> None:
+        folder = write_byte_level(tmp_path, {"<|endoftext|>": True})
+        (folder / "tokenizer_config.json").write_text("[1]")
+        with pytest.raises(DataError, match=r"tokenizer_config\.json: expected a JSON object, got list"):
+            Tokenizer.load(folder)
+
     @pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
     @pytest.mark.parametrize("ids", [257, [257, 256]])
     def test_end_by_id(self, tmp_path: Path, name: str, ids: object) -> None:

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from derailleur.errors import CheckpointError
-from derailleur.io import read_json
+from derailleur.io import read_json_object
 
 END_OF_TEXT = "<|endoftext|>"
 _END_SPELLINGS = (
@@ -103,7 +102,8 @@ def find_order(config_file: Path) -> FimOrder:
     Raises:
         CheckpointError: if it is neither psm nor spm.
     """
-    said = read_json(config_file).get("fim_order", FimOrder.PSM) if config_file.is_file() else FimOrder.PSM
+    settings = read_json_object(config_file) if config_file.is_file() else {}
+    said = settings.get("fim_order", FimOrder.PSM)
     if said not in tuple(FimOrder):
         raise CheckpointError(f"{config_file}: fim_order is {said!r}; expected 'psm' or 'spm'")
     return FimOrder(said)
@@ -113,7 +113,7 @@ def _said_ends(folder: Path) -> Iterator[int | str]:
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
             continue
-        values: dict[str, Any] = read_json(folder / name)
+        values = read_json_object(folder / name)
         ids = values.get("eos_token_id")
         yield from (i for i in (ids if isinstance(ids, list) else [ids]) if isinstance(i, int))
         token = values.get("eos_token")
