@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from derailleur.errors import CheckpointError, ConfigError, DataError
+from derailleur.errors import CheckpointError, ConfigError, DataError, UserError
 from derailleur.model import Decoder, load_config, load_model, save_model
 from derailleur.placement import Placement
 
@@ -92,6 +92,25 @@ def test_broken_configuration(folder: Path) -> None:
     path.write_text(json.dumps(description))
     with pytest.raises(ConfigError, match="unknown key 'num_layerz'; did you mean 'num_layers'"):
         load_model(folder)
+    path.write_text('{"model_type": "derailleur"}')
+    with pytest.raises(
+        CheckpointError, match=r"config\.json: derailleur: expected the decoder's shape, got None"
+    ):
+        load_model(folder)
     path.write_text("{")
     with pytest.raises(DataError, match=r"config\.json:1: not JSON"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", r"config\.json: expected a JSON object, got list"),
+        ('{"model_type": "derailleur"}', r"config\.json: vocab_size: Field required"),
+        ('{"model_type": "derailleur", "derailleur": 3}', r"config\.json: "),
+    ],
+)
+def test_a_configuration_of_another_kind(text: str, message: str, folder: Path) -> None:
+    (folder / "model" / "config.json").write_text(text)
+    with pytest.raises(UserError, match=message):
         load_model(folder)

@@ -143,7 +143,12 @@ def load_config(folder: Path) -> DecoderConfig:
             f"{folder}: model_type '{description.get('model_type')}' is not a derailleur checkpoint; "
             f"run `derailleur import {folder} --out DIR` first"
         )
-    return validate(DecoderConfig, description.get("derailleur"), source=folder / "config.json")
+    shape = description.get("derailleur")
+    if not isinstance(shape, dict):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: derailleur: expected the decoder's shape, got {shape!r}"
+        )
+    return validate(DecoderConfig, shape, source=folder / "config.json")
 
 
 def load_model(
