@@ -233,6 +233,30 @@ def test_verify_keeps_any_number(mixer: Mixer, x: Tensor, accepted: list[int]) -
 
 
 @torch.no_grad()
+@settings(max_examples=8, deadline=None)
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 60), st.integers(0, 31)), max_size=12))
+def test_any_pieces_and_verifies_equal_whole(
+    mixer: Mixer, x: Tensor, steps: list[tuple[bool, int, int]]
+) -> None:
+    """Read pieces, or verify drafts that are right up to some token, in any order and of any size."""
+    pool, at, expected = dirty_pool(mixer), 0, whole(mixer, x[:1])
+    for drafted, n, right in steps:
+        kept = n = min(n, SEQ - at, 32 if drafted else SEQ)
+        if not n:
+            break
+        piece = x[:1, at : at + n].clone()
+        if drafted:
+            kept = 1 + right % n
+            piece[:, kept:] = 9.0
+            mixed, rows, trace = verify(mixer, pool, piece, [2], at)
+            mixer.commit(pool, rows, trace, torch.tensor([kept]))
+        else:
+            mixed = extend(mixer, pool, piece, [2], at)
+        close(mixed[:, :kept], expected[:, at : at + kept])
+        at += kept
+
+
+@torch.no_grad()
 def test_a_trace_without_commit_is_forgotten(mixer: Mixer, x: Tensor) -> None:
     pool = dirty_pool(mixer)
     extend(mixer, pool, x[:1, :40], [2], 0)
