@@ -102,6 +102,8 @@ def test_dry_run_says_what_is_written(
         (["--format", "thin", "--presets", "full,fasst"], "unknown preset 'fasst'; did you mean 'fast'"),
         (["--format", "thin", "--presets", "GKG"], "unknown preset 'GKG'"),
         (["--format", "thin"], "--format thin needs --presets A,B or --placement"),
+        (["--format", "hf", "--placement", ""], "placement '': expected letters"),
+        (["--format", "hf", "--presets", ""], "unknown preset ''"),
         (["--format", "hf", "--placement", "GG"], "placement 'GG' has 2 layers, the model has 3"),
         (["--format", "hf", "--placement", "fast", "--presets", "fast"], "not allowed with"),
         (["--format", "gguf"], "invalid choice: 'gguf'"),

@@ -81,6 +81,20 @@ def test_padding_changes_nothing(model: Any, placement: str) -> None:
     assert torch.equal(uncached, together)
 
 
+@pytest.mark.filterwarnings("ignore:.*right-padding")
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_right_padding_changes_nothing(model: Any, use_cache: bool) -> None:
+    model.set_placement("GKSF")
+    prompts = [prompt(length, seed) for seed, length in enumerate((3, 40, 17, 1))]
+    rows = [torch.nn.functional.pad(x, (0, 40 - x.shape[1])) for x in prompts]
+    masks = [torch.nn.functional.pad(torch.ones_like(x), (0, 40 - x.shape[1])) for x in prompts]
+    padded = {"input_ids": torch.cat(rows), "attention_mask": torch.cat(masks)}
+    together = model.generate(**padded, max_new_tokens=20, eos_token_id=None, use_cache=use_cache)
+    for row, tokens in zip(together, prompts, strict=True):
+        alone = model.generate(tokens, max_new_tokens=20, eos_token_id=None)[0]
+        assert torch.equal(row[-20:], alone[-20:])
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_logits_under_any_mask(model: Any, supernet: Decoder, use_cache: bool) -> None:
@@ -221,6 +235,7 @@ def test_what_forward_refuses(model: Any) -> None:
     tokens = prompt(4)
     cache = model.set_placement("FSKG")(tokens, use_cache=True).past_key_values
     for arguments, message in (
+        ({"input_ids": tokens[:, :0]}, "input_ids: expected at least one token"),
         ({"inputs_embeds": torch.zeros(1, 4, 32)}, "inputs_embeds is not supported: pass input_ids"),
         ({"position_ids": torch.arange(4)}, "position_ids is not supported"),
         ({"output_hidden_states": True}, "output_hidden_states is not supported"),
@@ -228,7 +243,7 @@ def test_what_forward_refuses(model: Any) -> None:
         ({"labels": tokens, "use_cache": True}, "labels: a loss needs use_cache=False"),
     ):
         with pytest.raises(ValueError, match=message):
-            model(tokens, **arguments)
+            model(**{"input_ids": tokens, **arguments})
     with pytest.raises(ValueError, match="the cache holds 1 rows, the batch has 2"):
         model(tokens.repeat(2, 1), past_key_values=cache)
     with pytest.raises(ValueError, match="of placement FSKG, the model is at GGKG"):

@@ -53,7 +53,7 @@ def use(facts: Facts) -> str:
     ours = facts.config is not None
     lines = [
         "```python",
-        *(["import derailleur.hf  # makes transformers know the model"] if ours else []),
+        *(["import derailleur.hf  # pip install 'derailleur[hf]'"] if ours else []),
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
         "",
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',

@@ -30,14 +30,14 @@ class ExportConfig(Config):
 def run(command: str, arguments: Sequence[str]) -> int:
     """Write a checkpoint of ours in another layout."""
     options = _parser(command).parse_args(arguments)
-    if options.format == "thin" and not (options.presets or options.placement):
+    restricted = options.placement is not None or options.presets is not None
+    if options.format == "thin" and not restricted:
         raise UserError(f"{command}: --format thin needs --presets A,B or --placement")
     if not (options.out or options.dry_run):
         raise UserError(f"{command}: --out is missing")
     card = load_config(CardConfig, options.card)
     folder = model.model_folder(options.model)
     presets = _chosen(folder, options.placement, options.presets)
-    restricted = bool(options.placement or options.presets)
     plan = plan_export(folder, options.format, set(presets.values()) if restricted else ())
     # Where full attention alone is left there is nothing to choose from.
     kept_presets = presets if any(set(placement) != {"F"} for placement in presets.values()) else None
@@ -91,9 +91,9 @@ def _parser(command: str) -> Parser:
 def _chosen(folder: Path, placement: str | None, names: str | None) -> Presets:
     """The presets to keep."""
     presets = load_presets(folder, full=model.load_config(folder).full_placement)
-    if placement:
+    if placement is not None:
         return presets.only(presets.resolve(placement))
-    return presets.subset([name.strip() for name in names.split(",")]) if names else presets
+    return presets if names is None else presets.subset([name.strip() for name in names.split(",")])
 
 
 def _summary(results: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
@@ -145,6 +146,8 @@ class DerailleurForCausalLM(PreTrainedModel, GenerationMixin):
             ArgumentError: naming an argument that is not supported, or does not fit.
         """
         _refuse(refused)
+        if not input_ids.numel():
+            raise ArgumentError("input_ids: expected at least one token")
         cache = self._cache(past_key_values, use_cache)
         if cache is not None and labels is not None:
             raise ArgumentError("labels: a loss needs use_cache=False and no past_key_values")
@@ -153,6 +156,8 @@ class DerailleurForCausalLM(PreTrainedModel, GenerationMixin):
             hidden = self._whole(input_ids, mask)
         else:
             hidden = cache.extend(self.decoder, input_ids, mask)
+        if mask is not None:
+            hidden = _carried_on(hidden, mask)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.decoder.logits(hidden[:, kept])
         loss = None
@@ -224,6 +229,13 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
         if value is not None and value is not False:
             raise ArgumentError(f"{name} is not supported: {_REFUSED.get(name, 'unknown argument')}")
+
+
+def _carried_on(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Padding takes over the state of the token before it: `generate` reads the last column of every row."""
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    last = columns.where(mask.ne(0), 0).cummax(1).values  # [batch, seq]
+    return hidden.gather(1, last.unsqueeze(-1).expand_as(hidden))
 
 
 def _mask(mask: Tensor | None, input_ids: Tensor, cache: DerailleurCache | None) -> Tensor | None:
