@@ -164,7 +164,11 @@ def test_continue_speaks_mistrals_fill_in_the_middle(
     text = "".join(json.loads(event)["choices"][0]["delta"]["content"] for event in events)
     ids = infill_prompt(BEFORE + LINE, AFTER, tokenizer, 400).ids
     [alone] = Engine(folder, tokenizer).generate(
-        [ids], placement=Placement("GGGG"), max_tokens=24, stop=CONTINUE["stop"]
+        [ids],
+        placement=Placement("GGGG"),
+        max_tokens=24,
+        stop=CONTINUE["stop"],
+        stop_tokens=tokenizer.fim.ids,
     )
     assert done == "[DONE]" and text == alone.text
     body = {key: value for key, value in greedy.items() if key not in ("stream", "max_tokens")}

@@ -1,0 +1,202 @@
+"""What bounds a request: its body, its size, its time, the queue; and bodies that are none."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from derailleur import serving
+from derailleur.engine import Engine, EngineConfig
+from derailleur.tokens import Tokenizer
+
+Serve = Callable[..., AbstractContextManager]
+POSTS = (
+    "/v1/completions",
+    "/v1/chat/completions",
+    "/v1/fim/completions",
+    "/infill",
+    "/tokenize",
+    "/detokenize",
+)
+JSON = {"Content-Type": "application/json"}
+
+
+def is_openais(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The error of an answer, which must have OpenAI's shape and nothing else."""
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"] and "\n" not in error["message"]
+    return error
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"prompt": "\xc3\x28"}',
+        b'{"prompt": "\\ud800", "content": "\\ud800", "input_prefix": "\\ud800", "messages": 1}',
+        b"[" * 100_000,
+        b'{"seed": ' + b"9" * 5000 + b"}",
+        b"\x00",
+    ],
+    ids=lambda content: repr(content[:12]),
+)
+def test_a_body_that_is_none_is_one_error(client: TestClient, path: str, content: bytes) -> None:
+    is_openais(client.post(path, content=content, headers=JSON), 400)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"temperature": NaN',
+        '"temperature": Infinity',
+        '"top_p": NaN',
+        '"presence_penalty": NaN',
+        '"logit_bias": {"3": NaN}',
+        '"max_tokens": "many"',
+        '"max_tokens": 1e99',
+        '"n": 1.5',
+        '"stop": {"a": 1}',
+        '"stream": "perhaps"',
+        '"prompt": {"a": 1}',
+        '"model": 7',
+        '"stop": ["' + "x" * 1000 + '"]',
+    ],
+)
+def test_values_of_wrong_types_are_one_error(client: TestClient, field: str) -> None:
+    content = f'{{"prompt": "x", {field}}}'.encode()
+    error = is_openais(client.post("/v1/completions", content=content, headers=JSON), 400)
+    assert error["type"] == "invalid_request_error"
+
+
+def test_wrong_paths_methods_and_types(client: TestClient) -> None:
+    assert is_openais(client.get("/v1/nothing"), 404)["code"] == "not_found"
+    assert is_openais(client.get("/v1/models/other"), 404)["code"] == "model_not_found"
+    assert client.get("/v1/models/tiny@fast").json()["id"] == "tiny@fast"
+    refused = client.get("/infill")
+    is_openais(refused, 405)
+    assert refused.headers["allow"] == "POST"
+    is_openais(
+        client.post("/v1/completions", content=b"prompt=x", headers={"Content-Type": "text/plain"}), 400
+    )
+    is_openais(client.post("/v1/completions", content=b"{}", headers={"Content-Length": "2"}), 400)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_ten_megabytes_are_refused(serve: Serve, engine: Engine, chunked: bool) -> None:
+    body = json.dumps({"prompt": "x" * 10_000_000}).encode()
+    parts = (body[begin : begin + 65536] for begin in range(0, len(body), 65536))
+    with serve() as running, httpx.Client(base_url=running.address, timeout=30) as client:
+        answer = client.post("/v1/completions", content=parts if chunked else body, headers=JSON)
+        assert is_openais(answer, 413)["code"] == "request_too_large"
+        assert client.post("/v1/completions", json={"prompt": "x", "max_tokens": 1}).status_code == 200
+    assert not engine.busy
+
+
+def test_a_request_may_ask_for_so_much(engine: Engine, model: serving.ServedModel) -> None:
+    limits = serving.LimitsConfig(prompt_tokens=20, max_tokens=8, samples=2, body_bytes=2048)
+    app = serving.create_app(replace(model, limits=limits), serving.EngineWorker(engine))
+    with TestClient(app) as client:
+        for body, message in [
+            ({"prompt": "x " * 40}, "this server takes at most 20"),
+            ({"prompt": ["x", "y " * 40]}, "this server takes at most 20"),
+            ({"max_tokens": 9}, "this server generates at most 8"),
+            ({"n": 3}, "3 answers per prompt; this server gives at most 2"),
+            ({"best_of": 3}, "3 answers per prompt"),
+        ]:
+            answer = client.post("/v1/completions", json={"prompt": "x", "max_tokens": 2, **body})
+            assert message in is_openais(answer, 400)["message"]
+        assert (
+            client.post("/v1/completions", json={"prompt": "x", "max_tokens": 8, "n": 2}).status_code == 200
+        )
+        is_openais(client.post("/v1/completions", json={"prompt": "x" * 3000}), 413)
+
+
+def test_a_full_queue_says_when_to_try_again(
+    folder: Any, tokenizer: Tokenizer, model: serving.ServedModel
+) -> None:
+    engine = Engine(folder, tokenizer, EngineConfig(max_rows=2))
+    worker = serving.EngineWorker(engine, max_waiting=2)
+    body = {"prompt": "x", "max_tokens": 400, "temperature": 0, "draft": "none"}
+
+    async def flood() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(serving.create_app(model, worker))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await asyncio.gather(*(client.post("/v1/completions", json=body) for _ in range(7)))
+
+    worker.start()
+    answers = asyncio.run(flood())
+    worker.stop()
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [200] * 4 + [429] * 3
+    for answer in answers:
+        if answer.status_code == 429:
+            assert is_openais(answer, 429)["code"] == "overloaded"
+            assert answer.headers["retry-after"] == "1"
+    assert sum(engine.load.used_bytes.values()) == 0
+
+
+def test_more_answers_than_the_server_holds_are_refused_for_good(
+    folder: Any, tokenizer: Tokenizer, model: serving.ServedModel
+) -> None:
+    worker = serving.EngineWorker(Engine(folder, tokenizer, EngineConfig(max_rows=2)), max_waiting=2)
+    with TestClient(serving.create_app(model, worker)) as client:
+        answer = client.post("/v1/completions", json={"prompt": "x", "n": 5})
+        assert "5 answers in one request" in is_openais(answer, 400)["message"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_request_that_takes_too_long_is_ended(
+    engine: Engine, model: serving.ServedModel, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    monkeypatch.setattr(engine, "step", lambda: [])
+    app = serving.create_app(
+        replace(model, limits=serving.LimitsConfig(request_seconds=0.05)), serving.EngineWorker(engine)
+    )
+    with TestClient(app) as client:
+        body = {"prompt": "x", "max_tokens": 4, "stream": streamed}
+        answer = client.post("/v1/completions", json=body)
+        if streamed:
+            error = json.loads(answer.text.removeprefix("data: "))["error"]
+        else:
+            error = is_openais(answer, 504)
+        assert (error["code"], error["message"]) == ("deadline_exceeded", "not finished within 0.05 seconds")
+        health = client.get("/health").json()
+        assert (health["running"], health["waiting"]) == (0, 0)
+
+
+def test_a_client_that_leaves_costs_no_further_step(serve: Serve, engine: Engine) -> None:
+    """The step in which the leaving is noticed is the last one of the request."""
+    step, running_in_steps = engine.step, []
+
+    def counted() -> list:
+        running_in_steps.append(len(engine.scheduler.running) + len(engine.scheduler.waiting))
+        return step()
+
+    engine.step = counted  # type: ignore[method-assign]
+    with serve() as running, httpx.Client(base_url=running.address, timeout=30) as client:
+        body = {"prompt": "x", "max_tokens": 500, "n": 4, "stream": True, "temperature": 0, "draft": "none"}
+        with client.stream("POST", "/v1/completions", json=body) as answer:
+            next(answer.iter_lines())
+        # Answered between two steps, after the cancelling that was posted before.
+        while client.get("/health").json()["running"]:
+            pass
+        assert sum(engine.load.used_bytes.values()) == 0
+        before = len(running_in_steps)
+        assert client.get("/health").json()["state_bytes"] == dict.fromkeys(engine.load.used_bytes, 0)
+        assert len(running_in_steps) == before < 500
