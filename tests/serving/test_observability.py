@@ -1,5 +1,6 @@
 """What an operator sees: metrics, the access log, the interface's description."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -112,6 +113,21 @@ def test_the_access_log_says_everything_but_what_was_said(
     assert not [word for word in ("hunter2", "password", "secret") if word in said]
     with pytest.raises(ConfigError, match="nowhere/log: cannot be opened"):
         serving.AccessLog("nowhere/log")
+
+
+def test_an_engine_that_hangs_shows(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("derailleur.serving.app._LOAD_SECONDS", 0.01)
+    monkeypatch.setattr(serving.EngineWorker, "load", lambda worker: asyncio.sleep(60))
+    health = client.get("/health")
+    assert (health.status_code, health.json()["status"]) == (503, "the engine does not answer")
+    assert metrics(client)["http_requests_total", "/health", "503"] == 1
+
+
+def test_the_reference_loads_nothing(client: TestClient) -> None:
+    page = client.get("/docs").text
+    for said in ("POST /infill", "input_extra", "best_of", "Above 1: tokens of the prompt", "GET /metrics"):
+        assert said in page
+    assert not re.search(r"<script|https?:|//[a-z]", page)
 
 
 def test_the_interface_is_described(client: TestClient) -> None:

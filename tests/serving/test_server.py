@@ -165,9 +165,11 @@ def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def test_the_command_serves_and_ends_cleanly_in_mid_stream(
     folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    (tmp_path / "keys").write_text("secret\n\n")
+    keys, log = tmp_path / "keys.yaml", tmp_path / "log"
+    keys.write_text("keys: [{name: editor, key: secret}]")
     options = ["--port", "0", "--threads", "1", "--draft", "fast", "--preset", "balanced"]
-    with command(str(folder), *options, "--api-key-file", str(tmp_path / "keys")) as process:
+    options += ["--api-key-file", str(keys), "--access-log", str(log), "--limits.max_tokens", "60"]
+    with command(str(folder), *options) as process:
         assert process.stdout is not None and process.stderr is not None
         first, page, example = (process.stdout.readline() for _ in range(3))
         name = folder.parent.name
@@ -177,6 +179,7 @@ def test_the_command_serves_and_ends_cleanly_in_mid_stream(
         headers = {"Authorization": "Bearer secret"}
         with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
             assert client.get("/v1/presets").json()["default"] == "balanced"
+            assert client.post("/v1/completions", json={"prompt": "x", "max_tokens": 61}).status_code == 400
             body = {"prompt": "x", "max_tokens": 60, "stream": True}
             with client.stream("POST", "/v1/completions", json=body) as answer:
                 lines = answer.iter_lines()
@@ -185,6 +188,12 @@ def test_the_command_serves_and_ends_cleanly_in_mid_stream(
                 assert list(lines)[-2:] == ["data: [DONE]", ""]
         assert process.wait(20) == 0
         assert process.stderr.read() == ""
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(call["route"], call["status"], call["key"]) for call in calls] == [
+        ("/v1/presets", 200, "editor"),
+        ("/v1/completions", 400, "editor"),
+        ("/v1/completions", 200, "editor"),
+    ]
 
 
 def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +216,12 @@ def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[s
         (["MODEL", "--preset", "slow"], "default preset 'slow' is not among full, balanced, fast"),
         (["MODEL", "--draft", "fst"], "unknown preset 'fst'; did you mean 'fast'?"),
         (["MODEL", "--api-key-file", "nowhere"], "nowhere: cannot be read"),
+        (["MODEL", "--access-log", "nowhere/log"], "nowhere/log: cannot be opened"),
+        (
+            ["MODEL", "--limits.max_token", "3"],
+            "unknown key 'limits.max_token'; did you mean 'limits.max_tokens'",
+        ),
+        (["MODEL", "--limits.samples", "0"], "limits.samples: Input should be greater than or equal to 1"),
         (["MODEL", "--max_row", "3"], "unknown key 'max_row'; did you mean 'max_rows'?"),
         (["MODEL", "--device", "tpu9"], "device: 'tpu9' is not one"),
         (["MODEL", "--threads", "0"], "--threads: expected at least 1, got 0"),

@@ -1,7 +1,9 @@
 """`derailleur serve`: an OpenAI-compatible server over one checkpoint."""
 
+import ipaddress
 import json
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,8 @@ def run(command: str, arguments: list[str]) -> int:
             limits=config.limits,
             chat_template=template,
         )
+        if not keys and not _is_loopback(listener):
+            print(f"derailleur: {options.host} asks for no key; see --api-key-file", file=sys.stderr)
         worker = serving.EngineWorker(engine, max_waiting=config.limits.max_waiting)
         traffic = serving.Traffic()
         greeting = _greeting(model, listener, with_key=bool(keys))
@@ -99,6 +103,10 @@ def _name(folder: Path) -> str:
     """The name under which a folder is served: RUN/model is served as RUN."""
     folder = folder.resolve()
     return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def _greeting(model: "ServedModel", listener: socket.socket, *, with_key: bool) -> str:

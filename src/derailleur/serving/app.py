@@ -24,6 +24,7 @@ from derailleur.serving.infill_protocol import InfillAnswer, InfillRequest
 from derailleur.serving.keys import KeyRing
 from derailleur.serving.metrics import Metrics
 from derailleur.serving.protocol import Completion, CompletionRequest
+from derailleur.serving.reference import reference_page
 from derailleur.serving.served_model import ServedModel, UnknownModelError
 from derailleur.serving.tokenization import (
     Content,
@@ -35,7 +36,7 @@ from derailleur.serving.tokenization import (
 )
 from derailleur.serving.worker import EngineWorker
 
-_HEALTH_SECONDS = 5.0
+_LOAD_SECONDS = 5.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -73,7 +74,7 @@ def create_app(
         title="derailleur",
         version=__version__,
         lifespan=lifespan,
-        # These pages load scripts from another host; /openapi.json stays.
+        # FastAPI's pages load scripts from another host; /docs is ours.
         docs_url=None,
         redoc_url=None,
     )
@@ -104,13 +105,17 @@ def _open_routes(worker: EngineWorker, traffic: Traffic) -> APIRouter:
     async def index() -> HTMLResponse:
         return HTMLResponse(page, headers=_PAGE_HEADERS)
 
+    @router.get("/docs", include_in_schema=False)
+    async def reference(http: Request) -> HTMLResponse:
+        return HTMLResponse(reference_page(http.app.openapi()), headers=_PAGE_HEADERS)
+
     @router.get("/health")
     async def health() -> JSONResponse:
         """Whether new requests are answered, and what the engine is busy with."""
         if traffic.draining:
             return JSONResponse({"status": "shutting down"}, status_code=503)
         try:
-            load = await asyncio.wait_for(worker.load(), _HEALTH_SECONDS)
+            load = await asyncio.wait_for(worker.load(), _LOAD_SECONDS)
         except TimeoutError:
             return JSONResponse({"status": "the engine does not answer"}, status_code=503)
         return JSONResponse(
@@ -132,7 +137,12 @@ def _metrics_route(worker: EngineWorker, metrics: Metrics) -> APIRouter:
     @router.get("/metrics", response_class=Response)
     async def prometheus() -> Response:
         """Counters, gauges and histograms in Prometheus' text format."""
-        return Response(metrics.text(await worker.load()), media_type=_METRICS_TYPE)
+        try:
+            load = await asyncio.wait_for(worker.load(), _LOAD_SECONDS)
+        except TimeoutError:
+            # An engine that hangs is when its counters are needed most.
+            load = None
+        return Response(metrics.text(load), media_type=_METRICS_TYPE)
 
     return router
 

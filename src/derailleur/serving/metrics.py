@@ -48,13 +48,18 @@ class Metrics:
         if call.reason is not None:
             self.refusals.labels(call.reason).inc()
 
-    def text(self, load: EngineLoad) -> bytes:
-        """Everything in Prometheus' text format."""
-        self.running.set(load.running)
-        self.waiting.set(load.waiting)
-        self.state_budget.set(load.budget_bytes)
-        for mixer, used in load.used_bytes.items():
-            self.state_bytes.labels(mixer).set(used)
+    def text(self, load: EngineLoad | None) -> bytes:
+        """Everything in Prometheus' text format.
+
+        Args:
+            load: of now; without it, the gauges stay as they were.
+        """
+        if load is not None:
+            self.running.set(load.running)
+            self.waiting.set(load.waiting)
+            self.state_budget.set(load.budget_bytes)
+            for mixer, used in load.used_bytes.items():
+                self.state_bytes.labels(mixer).set(used)
         return generate_latest(self._registry)
 
 
