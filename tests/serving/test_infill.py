@@ -241,8 +241,10 @@ def test_a_model_with_such_a_token_stops_before_it(folder: Path, with_files: Tok
 def test_limits_bound_what_is_not_said(engine: Engine, model: serving.ServedModel) -> None:
     model = replace(model, limits=serving.LimitsConfig(max_tokens=5))
     with TestClient(serving.create_app(model, serving.EngineWorker(engine))) as client:
-        body = {"input_prefix": "x", "input_suffix": "y", "n_predict": -1}
-        assert client.post("/infill", json=body).json()["tokens_predicted"] <= 5
+        body = {"input_prefix": "x", "input_suffix": "y"}
+        for n_predict in (-1, 9, 2):
+            answer = client.post("/infill", json={**body, "n_predict": n_predict}).json()
+            assert answer["tokens_predicted"] <= (2 if n_predict == 2 else 5)
         filled = client.post("/v1/fim/completions", json={"prompt": "x", "suffix": "y"}).json()
         assert filled["usage"]["completion_tokens"] <= 5
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,7 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from derailleur import serving
-from derailleur.engine import Engine, EngineConfig
+from derailleur.engine import Engine, EngineConfig, Request
+from derailleur.placement import Placement
+from derailleur.serving.metrics import Meter, Metrics
+from derailleur.serving.worker import AnswerStream
 from derailleur.tokens import Tokenizer
 
 Serve = Callable[..., AbstractContextManager]
@@ -127,6 +131,23 @@ def test_a_request_may_ask_for_so_much(engine: Engine, model: serving.ServedMode
         is_openais(client.post("/v1/completions", json={"prompt": "x" * 3000}), 413)
 
 
+def test_what_can_be_cut_is_cut_to_the_limit(engine: Engine, model: serving.ServedModel) -> None:
+    app = serving.create_app(
+        replace(model, limits=serving.LimitsConfig(prompt_tokens=50)), serving.EngineWorker(engine)
+    )
+    long = "a = 1\n" * 200
+    with TestClient(app) as client:
+        for path, body in [
+            ("/v1/completions", {"prompt": long, "suffix": long, "max_tokens": 2}),
+            ("/v1/fim/completions", {"prompt": long, "suffix": long, "max_tokens": 2}),
+        ]:
+            assert client.post(path, json=body).json()["usage"]["prompt_tokens"] == 50
+        extra = [{"filename": "a.py", "text": "x"}]
+        body = {"input_prefix": long, "input_suffix": long, "input_extra": extra, "n_predict": 2}
+        answer = client.post("/infill", json=body).json()
+        assert answer["tokens_evaluated"] == 50 and answer["truncated"] is True
+
+
 def test_a_full_queue_says_when_to_try_again(
     folder: Any, tokenizer: Tokenizer, model: serving.ServedModel
 ) -> None:
@@ -180,23 +201,29 @@ def test_a_request_that_takes_too_long_is_ended(
         assert (health["running"], health["waiting"]) == (0, 0)
 
 
-def test_a_client_that_leaves_costs_no_further_step(serve: Serve, engine: Engine) -> None:
-    """The step in which the leaving is noticed is the last one of the request."""
-    step, running_in_steps = engine.step, []
+def test_a_stream_that_is_closed_takes_part_in_no_further_step(engine: Engine) -> None:
+    """The step that was under way is its last; its memory is back before the next."""
+    step, permits, begun = engine.step, threading.Semaphore(3), []
 
-    def counted() -> list:
-        running_in_steps.append(len(engine.scheduler.running) + len(engine.scheduler.waiting))
+    def permitted() -> list:
+        begun.append(len(engine.scheduler.running) + len(engine.scheduler.waiting))
+        permits.acquire()
         return step()
 
-    engine.step = counted  # type: ignore[method-assign]
-    with serve() as running, httpx.Client(base_url=running.address, timeout=30) as client:
-        body = {"prompt": "x", "max_tokens": 500, "n": 4, "stream": True, "temperature": 0, "draft": "none"}
-        with client.stream("POST", "/v1/completions", json=body) as answer:
-            next(answer.iter_lines())
-        # Answered between two steps, after the cancelling that was posted before.
-        while client.get("/health").json()["running"]:
-            pass
-        assert sum(engine.load.used_bytes.values()) == 0
-        before = len(running_in_steps)
-        assert client.get("/health").json()["state_bytes"] == dict.fromkeys(engine.load.used_bytes, 0)
-        assert len(running_in_steps) == before < 500
+    engine.step = permitted  # type: ignore[method-assign]
+    worker = serving.EngineWorker(engine)
+    asked = Request(prompt=[7], placement=Placement("FSKG"), max_tokens=400, ignore_eos=True)
+
+    async def leave_in_the_fourth_step() -> int:
+        stream = AnswerStream(worker, Meter(Metrics(), "balanced", num_requests=2), seconds=60)
+        await stream.open([asked, asked])
+        while len(begun) < 4:
+            await asyncio.sleep(0.001)
+        stream.close()
+        permits.release()
+        return await worker.call(lambda engine: sum(engine.load.used_bytes.values()))
+
+    worker.start()
+    assert asyncio.run(leave_in_the_fourth_step()) == 0
+    worker.stop()
+    assert begun == [2, 2, 2, 2]

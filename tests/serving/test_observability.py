@@ -59,6 +59,19 @@ def test_metrics_count_what_was_answered(client: TestClient) -> None:
     assert seen["state_bytes", "F"] == seen["state_bytes", "G"] == 0 < seen["state_memory_bytes",]
 
 
+def test_a_defect_is_one_error_and_is_counted(
+    engine: Engine, model: serving.ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("derailleur.serving.app.tokenize", lambda *_: 1 / 0)
+    app = serving.create_app(model, serving.EngineWorker(engine))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.post("/tokenize", json={"content": "x"})
+        assert answer.status_code == 500
+        assert answer.json()["error"]["code"] == "internal_error"
+        assert metrics(client)["refusals_total", "internal_error"] == 1
+        assert metrics(client)["http_requests_total", "/tokenize", "500"] == 1
+
+
 def test_metrics_of_two_applications_know_nothing_of_each_other(
     client: TestClient, folder: Path, engine: Engine, model: serving.ServedModel
 ) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from derailleur.errors import ConfigError
 
 STANDARD_OUTPUT = "-"
+UNMATCHED = "unmatched"
+"""The route of calls that match none: their paths are anybody's text."""
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Call:
     """
 
     method: str
-    route: str = "unmatched"
+    route: str = UNMATCHED
     status: int = 500
     key: str | None = None
     reason: str | None = None

@@ -69,14 +69,10 @@ class Answering:
         call.preset, call.placement, call.stream = preset, str(first.placement), stream
         call.draft = str(first.draft) if first.draft else None
         call.prompt_tokens = job.num_prompt_tokens
-        meter = Meter(
-            self._metrics,
-            preset,
-            num_requests=len(job.requests),
-            num_prompt_tokens=job.num_prompt_tokens,
-        )
+        meter = Meter(self._metrics, preset, num_requests=len(job.requests))
         answers = AnswerStream(self._worker, meter, seconds=self._model.limits.request_seconds)
         await answers.open(job.requests)
+        meter.accept(job.num_prompt_tokens)
         if stream:
             return _ServerSentEvents(job, answers, meter, call)
         try:

@@ -40,9 +40,9 @@ class Message(BaseModel):
 
     def plain(self) -> dict[str, Any]:
         """As templates expect it: the content one text."""
-        parts = self.content if isinstance(self.content, list) else []
-        text = "".join(part.text for part in parts) if parts else self.content
-        return self.model_dump(exclude_none=True) | ({} if text is None else {"content": text})
+        content = self.content
+        text = "".join(part.text for part in content) if isinstance(content, list) else content
+        return self.model_dump(exclude_none=True) | {"content": text}
 
 
 class ChatRequest(GenerationRequest):

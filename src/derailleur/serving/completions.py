@@ -86,7 +86,7 @@ class CompletionJob:
         tokenizer = self._model.tokenizer
         if self._body.suffix is None:
             return tokenizer.encode(prompt) or [tokenizer.eos_id]
-        room = self._model.max_context - self._body.max_tokens
+        room = self._model.prompt_room(self._body.max_tokens)
         return infill_prompt(prompt, self._body.suffix, tokenizer, room).ids
 
     def _echoes(self) -> list[Choice]:
@@ -95,13 +95,16 @@ class CompletionJob:
         return [Choice(index=i, text=echoes[i // self._body.num_samples]) for i in range(len(self.requests))]
 
     def _best(self, choices: list[Choice], scores: Sequence["LogprobMean"]) -> list[Choice]:
-        """Of each prompt's samples those of the highest mean log-probability, the best first."""
+        """Of each prompt's samples those of the highest mean log-probability, broken ones last."""
         n, written = self._body.n, self._body.num_samples
         if n == written:
             return choices
         kept = []
         for begin in range(0, len(choices), written):
-            order = sorted(range(begin, begin + written), key=lambda place: -scores[place].mean)
+            order = sorted(
+                range(begin, begin + written),
+                key=lambda place: (choices[place].finish_reason == "error", -scores[place].mean),
+            )
             kept += [choices[place] for place in order[:n]]
         for index, choice in enumerate(kept):
             choice.index = index

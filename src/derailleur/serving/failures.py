@@ -15,7 +15,7 @@ from derailleur.serving.protocol import ErrorBody, ErrorDetail
 from derailleur.serving.refusals import RefusedError
 from derailleur.serving.served_model import UnknownModelError
 
-INVALID, SERVER = "invalid_request_error", "server_error"
+INVALID, SERVER, INTERNAL = "invalid_request_error", "server_error", "internal_error"
 
 _REFUSED = {
     400: "The request is not valid.",
@@ -109,5 +109,5 @@ async def _ours(request: Request, error: DerailleurError) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    answer = body("an internal error; the server's log has the details", type=SERVER)
+    answer = body("an internal error; the server's log has the details", type=SERVER, code=INTERNAL)
     return _answer(request.state.call, 500, answer)

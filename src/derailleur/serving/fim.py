@@ -7,15 +7,13 @@ from derailleur.serving.protocol import GenerationRequest
 from derailleur.serving.served_model import ServedModel
 from derailleur.tokens import infill_prompt
 
-_DEFAULT_TOKENS = 256
-
 
 class FimRequest(GenerationRequest):
     """The body of POST /v1/fim/completions."""
 
     prompt: str = Field(description="Text before the cursor.")
     suffix: str = Field("", description="Text after the cursor.")
-    max_tokens: int | None = Field(None, ge=1, description="Most tokens to generate; 256 if absent.")
+    max_tokens: int | None = Field(None, ge=1, description="Most tokens to generate; at most 256 if absent.")
     max_completion_tokens: int | None = Field(None, ge=1, description="Another name of max_tokens.")
     seed: int | None = Field(
         None,
@@ -32,7 +30,6 @@ def fim_job(body: FimRequest, model: ServedModel) -> MessageJob:
     Raises:
         CheckpointError: if the tokenizer has no fill-in-the-middle tokens.
     """
-    longest = min(_DEFAULT_TOKENS, model.limits.max_tokens or _DEFAULT_TOKENS, model.max_context // 2)
-    max_tokens = body.max_completion_tokens or body.max_tokens or longest
-    ids = infill_prompt(body.prompt, body.suffix, model.tokenizer, model.max_context - max_tokens).ids
+    max_tokens = body.max_completion_tokens or body.max_tokens or model.filling_tokens
+    ids = infill_prompt(body.prompt, body.suffix, model.tokenizer, model.prompt_room(max_tokens)).ids
     return MessageJob(ids, body, model, max_tokens=max_tokens)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from derailleur.serving import failures
-from derailleur.serving.access_log import AccessLog, Call
+from derailleur.serving.access_log import UNMATCHED, AccessLog, Call
 from derailleur.serving.keys import KeyRing
 from derailleur.serving.metrics import Metrics
 from derailleur.serving.refusals import BodyTooLargeError, DrainingError, RefusedError, SlowBodyError
@@ -62,7 +62,8 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = Call(scope["method"])
+        path = scope["path"]
+        call = Call(scope["method"], route=path if path in OPEN_PATHS | GENERATING_PATHS else UNMATCHED)
         scope.setdefault("state", {})["call"] = call
         started = time.monotonic()
 
@@ -81,6 +82,10 @@ class Gate:
                 await self._app(scope, _hand_on(body, receive), sending)
         except RefusedError as error:
             await failures.refusal(call, error)(scope, receive, sending)
+        except Exception:
+            # A defect of ours: what answers it stands outside, and comes too late for the log.
+            call.reason = failures.INTERNAL
+            raise
         finally:
             if (route := scope.get("route")) is not None:
                 call.route = route.path

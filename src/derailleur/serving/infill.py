@@ -22,7 +22,6 @@ from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream
 from derailleur.tokens import Tokenizer, infill_prompt
 
-_DEFAULT_TOKENS = 256
 _SETTINGS = ("n_predict", "temperature", "top_k", "top_p", "seed", "stop", "stream", "t_max_predict_ms")
 
 
@@ -54,9 +53,8 @@ def editor_prompt(
         CheckpointError: if the vocabulary has no fill-in-the-middle tokens.
     """
     separator = [] if tokenizer.file_id is None or not extra else [tokenizer.file_id]
-    around = separator + infill_prompt(prefix, suffix, tokenizer, max_tokens - len(separator)).ids
-    whole = sum(map(len, tokenizer.encode_batch([prefix, suffix])))
-    truncated = len(around) - len(separator) < whole
+    filling = infill_prompt(prefix, suffix, tokenizer, max_tokens - len(separator))
+    around, truncated = separator + filling.ids, filling.truncated
     room = max_tokens - len(around)
     end = "" if separator else "\n"
     files: list[list[int]] = []
@@ -81,9 +79,10 @@ class InfillJob:
 
     def __init__(self, body: InfillRequest, model: ServedModel) -> None:
         self._body, self._model = body, model
-        longest = min(model.limits.max_tokens or _DEFAULT_TOKENS, model.max_context // 2)
-        max_tokens = longest if body.n_predict < 0 else body.n_predict
-        room = model.max_context - max_tokens
+        # An editor asks for what it may show, and has no use for a refusal: a server's limit shortens it.
+        asked = model.filling_tokens if body.n_predict < 0 else body.n_predict
+        max_tokens = min(asked, model.limits.max_tokens or asked)
+        room = model.prompt_room(max_tokens)
         self._prompt = editor_prompt(
             body.input_prefix + body.prompt, body.input_suffix, body.input_extra, model.tokenizer, room
         )
@@ -120,7 +119,7 @@ class InfillJob:
         """What is generated, until it ends or takes too long for an editor that waits."""
         async for _, delta in stream:
             if delta.finish_reason == "error":
-                raise DerailleurError("the model gave no finite numbers for this request")
+                raise DerailleurError("the model or its grammar broke down for this request")
             now = time.monotonic()
             self._first_token = self._first_token or now
             self._tokens += delta.tokens

@@ -71,7 +71,7 @@ class Meter:
         num_requests: of the engine, whose ends are the answer's end.
     """
 
-    def __init__(self, metrics: Metrics, preset: str, *, num_requests: int, num_prompt_tokens: int) -> None:
+    def __init__(self, metrics: Metrics, preset: str, *, num_requests: int) -> None:
         self._metrics, self._preset = metrics, preset
         self._num_unfinished = num_requests
         self._started = time.monotonic()
@@ -80,7 +80,10 @@ class Meter:
         self.num_generated = 0
         self.first_token_seconds: float | None = None
         metrics.in_flight.labels(preset).inc()
-        metrics.prompt_tokens.labels(preset).inc(num_prompt_tokens)
+
+    def accept(self, num_prompt_tokens: int) -> None:
+        """The engine took the call on."""
+        self._metrics.prompt_tokens.labels(self._preset).inc(num_prompt_tokens)
 
     def add(self, place: int, delta: Delta) -> None:
         """Take what a step added to the request at `place`. Called in the engine's thread."""

@@ -16,6 +16,8 @@ NO_DRAFT = "none"
 OTHER = "other"
 """How metrics call a placement that is no preset."""
 
+_FILLING_TOKENS = 256
+
 
 class UnknownModelError(UserError):
     """A model name that this server does not serve."""
@@ -53,6 +55,16 @@ class ServedModel:
         tokenizer = self.tokenizer
         ids = {tokenizer.eos_id} | (tokenizer.fim.ids if tokenizer.fim else set())
         return frozenset(ids if tokenizer.file_id is None else ids | {tokenizer.file_id})
+
+    @property
+    def filling_tokens(self) -> int:
+        """How many tokens at most fill in where an editor does not say."""
+        return min(_FILLING_TOKENS, self.limits.max_tokens or _FILLING_TOKENS, self.max_context // 2)
+
+    def prompt_room(self, max_tokens: int) -> int:
+        """How long a prompt that can be cut may be, beside `max_tokens` generated ones, tokens."""
+        room = self.max_context - max_tokens
+        return room if self.limits.prompt_tokens is None else min(room, self.limits.prompt_tokens)
 
     def placement(self, body: GenerationRequest) -> Placement:
         """The placement that a request asks for.

@@ -36,10 +36,12 @@ class InfillPrompt:
     Attributes:
         ids: everything but the middle, in the order of `Tokenizer.fim_order`.
         stop_ids: the generation ends before any of these.
+        truncated: whether something was cut off.
     """
 
     ids: list[int]
     stop_ids: frozenset[int]
+    truncated: bool
 
 
 def split(text: str, rng: np.random.Generator) -> FimParts:
@@ -76,9 +78,10 @@ def infill_prompt(prefix: str, suffix: str, tokenizer: Tokenizer, max_tokens: in
     if room < 0:
         raise ConfigError(f"max_tokens: an infilling prompt takes at least {_NUM_MARKS}, got {max_tokens}")
     before, after = tokenizer.encode_batch([prefix, suffix])
+    truncated = len(before) + len(after) > room
     suffix_room = max(room - len(before), room // 2)
     after = after[:suffix_room]
     prefix_room = room - len(after)
     before = before[max(len(before) - prefix_room, 0) :]
     ids = join(before, [], after, fim=tokenizer.fim, order=tokenizer.fim_order)
-    return InfillPrompt(ids, tokenizer.fim.ids | {tokenizer.eos_id})
+    return InfillPrompt(ids, tokenizer.fim.ids | {tokenizer.eos_id}, truncated)
