@@ -47,6 +47,7 @@ def test_a_done_stage_is_not_done_again(source: Path, tmp_path: Path) -> None:
     assert execute(counting(source, CountConfig(), calls), tmp_path / "out") == first
     assert calls == [0, 1, 2]
     assert read_manifest(tmp_path / "out")["config"] == {"upto": 3}
+    assert first["machine"].endswith(" cores")
 
 
 def test_a_killed_stage_resumes(source: Path, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_call_killed_before_it_began_leaves_nothing_in_the_way(source: Path, t
 
 def test_foreign_folders_are_left_alone(source: Path, tmp_path: Path) -> None:
     write_text(tmp_path / "mine" / "thesis.tex", "x")
-    with pytest.raises(DataError, match="not empty and not a count folder"):
+    with pytest.raises(DataError, match="not empty and not written by count"):
         execute(counting(source, CountConfig(), []), tmp_path / "mine")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 

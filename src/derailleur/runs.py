@@ -10,6 +10,8 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
+import platform
 import resource
 import sys
 import time
@@ -137,7 +139,7 @@ def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
         unborn.unlink()
     if out.is_dir() and any(out.iterdir()):
         if not started.is_file():
-            raise DataError(f"{out}: not empty and not a {stage.name} folder; give another --out")
+            raise DataError(f"{out}: not empty and not written by {stage.name}; give another --out")
         if (other := read_json(started)["stage"]) != stage.name:
             raise DataError(f"{out}: holds the result of {other}, not of {stage.name}; give another --out")
         if read_json(started)["fingerprint"] != current:
@@ -173,6 +175,14 @@ def execute(stage: Stage, out: Path) -> dict[str, Any]:
         return claim(stage, out) or _work(stage, out)
 
 
+def _machine() -> str:
+    """The processor, and how many of its cores there are: measured speeds are those of this machine."""
+    cpuinfo = Path("/proc/cpuinfo")  # Linux; elsewhere the architecture must do
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
 def _work(stage: Stage, out: Path) -> dict[str, Any]:
     begin = time.monotonic()
     results = stage.work(out)
@@ -185,6 +195,7 @@ def _work(stage: Stage, out: Path) -> dict[str, Any]:
         "results": dict(results),
         "derailleur": __version__,
         "python": sys.version.split()[0],
+        "machine": _machine(),
         "seconds": round(time.monotonic() - begin, 3),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

@@ -123,5 +123,5 @@ def test_a_folder_that_is_not_empty_is_left_alone(
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     assert export(folder, "--format", "hf", "--placement", "fast", "--out", tmp_path) == 2
-    assert "not empty and not a export folder" in capsys.readouterr().err
+    assert "not empty and not written by export" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]

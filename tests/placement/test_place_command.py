@@ -122,5 +122,5 @@ def test_a_foreign_folder_is_left_alone(
     (tmp_path / "place").mkdir()
     (tmp_path / "place/notes.txt").write_text("mine")
     assert call("measure") == 2
-    assert "not empty and not a place folder" in capsys.readouterr().err
+    assert "not empty and not written by place" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "place").iterdir()] == ["notes.txt"]

@@ -20,24 +20,27 @@ class History:
     Attributes:
         stages: of the stages that made the checkpoint.
         evaluation: what `evaluate` found, or {}.
+        machine: on which speeds were measured, or "".
     """
 
     stages: tuple[dict[str, Any], ...]
     evaluation: dict[str, Any]
+    machine: str
 
     @classmethod
     def of(cls, folder: Path) -> "History":
         """That of a checkpoint folder, as far as its manifests are there."""
         own = _stage_folder(folder)
         if own is None:
-            return cls((), {})
+            return cls((), {}, "")
         measured = _measured(own)
         found: dict[Path, dict[str, Any]] = {}
         for stage in (*measured.values(), own):
             _collect(stage, found)
         stages = tuple(manifest for manifest in found.values() if manifest["stage"] != "evaluate")
         evaluation = found[measured["evaluate"]]["results"] if "evaluate" in measured else {}
-        return cls(stages, evaluation)
+        timed = next((found[measured[name]] for name in ("evaluate", "place") if name in measured), {})
+        return cls(stages, evaluation, timed.get("machine", ""))
 
     def results(self, stage: str) -> dict[str, Any]:
         """What a stage returned; the last of that name, {} if there is none."""

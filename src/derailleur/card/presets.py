@@ -14,7 +14,7 @@ def preset_table(facts: Facts) -> str:
     evaluated = {row["preset"]: row for row in facts.history.evaluation.get("presets", [])}
     if names and set(names) <= set(evaluated):
         return _evaluated(facts, [evaluated[name] for name in names])
-    return "" if facts.presets is None else _searched(facts.presets)
+    return "" if facts.presets is None else _searched(facts.presets, facts.history.machine)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -58,13 +58,15 @@ def _conditions(facts: Facts) -> str:
         )
     if found["infilling_problems"]:
         said.append(f"Infilling: {units.plural(found['infilling_problems'], 'single line')}, greedy.")
-    said.append(
-        "Retention is bits per byte of all-FA over those of the preset; tokens/s are of the whole batch."
-    )
-    return " ".join(said)
+    said.append("Retention is bits per byte of all-FA over those of the preset.")
+    return " ".join([*said, _speeds(facts.history.machine)])
 
 
-def _searched(presets: Presets) -> str:
+def _speeds(machine: str) -> str:
+    return f"tokens/s are of the whole batch{f', on {machine}' if machine else ''}."
+
+
+def _searched(presets: Presets, machine: str) -> str:
     details = presets.details
     regimes = [(x.batch, x.context) for x in details[0].speed]
     ends = sorted({min(regimes), max(regimes)}) if regimes else []
@@ -75,7 +77,8 @@ def _searched(presets: Presets) -> str:
         rates = [units.decimals(_speed(preset, regime), 0) for regime in ends]
         cells.append([preset.name, f"`{preset.placement}`", units.decimals(likelihood, 3), *rates])
     rates = [f"tokens/s, {units.regime(*regime)}" for regime in ends]
-    return table(["preset", "placement", "log-likelihood, nats per token", *rates], cells)
+    found = table(["preset", "placement", "log-likelihood, nats per token", *rates], cells)
+    return f"{found}\n\n{_speeds(machine)}" if rates else found
 
 
 def _speed(preset: Preset, regime: tuple[int, int]) -> float | None:
