@@ -1,10 +1,11 @@
 """How long drafts are, and that a request stops drafting where it does not pay."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from derailleur.engine import Engine, Request
+from derailleur.engine import Engine, Generation, Request
 from derailleur.engine import engine as engine_module
 from derailleur.engine.drafting import StepTimes
 from derailleur.engine.pacing import Pace
@@ -78,49 +79,55 @@ def test_slowdown_is_that_of_recent_steps_of_one_kind() -> None:
     assert times.wants_plain("a"), "what a plain step takes is measured again now and then"
 
 
-class Clock:
-    """A clock by which every pass of the decoder takes as long as its placement costs."""
-
-    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch, costs: dict[str, float]) -> None:
-        self.now = 0.0
-        step = engine.runner.step
-
-        def timed(pieces):
-            self.now += max(costs[str(piece.state.placement)] for piece in pieces)
-            return step(pieces)
-
-        monkeypatch.setattr(engine.runner, "step", timed)
-        monkeypatch.setattr(engine_module.time, "perf_counter", lambda: self.now)
+def run(engine: Engine, *requests: Request) -> list[Generation]:
+    """One after the other."""
+    answers = []
+    for request in requests:
+        answer = Generation()
+        engine.submit(request)
+        while engine.busy:
+            for delta in engine.step():
+                answer.add(delta)
+        answers.append(answer)
+    return answers
 
 
 @pytest.mark.parametrize(("draft_cost", "pays"), [(0.01, True), (1.5, False)])
 def test_drafting_stops_itself_where_it_does_not_pay(
     make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, draft_cost: float, pays: bool
 ) -> None:
-    """A draft that is always right pays if it is cheap; one dearer than the target does not."""
+    """A draft that is always right pays if it is cheap; one dearer than the target does not.
+
+    Then short requests after it do not draft at all, but for every eighth.
+    """
     target, draft = Placement("FSKG"), Placement("FSKG")
     engine = make_engine(drafting="measured", max_draft_tokens=4)
-    clock = Clock(engine, monkeypatch, {"FSKG": 1.0})
-    propose = engine_module.propose
+    now, step, propose = 0.0, engine.runner.step, engine_module.propose
 
-    def cheap(runner, tasks):
-        before = clock.now
+    def timed_step(pieces):
+        nonlocal now
+        now += 1.0
+        return step(pieces)
+
+    def timed_propose(runner, tasks):
+        nonlocal now
+        before = now
         proposals = propose(runner, tasks)
-        clock.now = before + (clock.now - before) * draft_cost
+        now = before + (now - before) * draft_cost
         return proposals
 
-    monkeypatch.setattr(engine_module, "propose", cheap)
-    request = Request(prompt=[1, 2, 3], placement=target, draft=draft, max_tokens=200, ignore_eos=True)
-    [plain] = make_engine().generate([[1, 2, 3]], placement=target, max_tokens=200)
-    engine.submit(request)
-    tokens, statistics = [], None
-    while engine.busy:
-        for delta in engine.step():
-            tokens += delta.tokens
-            statistics = delta.speculation or statistics
-    assert statistics is not None
+    monkeypatch.setattr(engine.runner, "step", timed_step)
+    monkeypatch.setattr(engine_module, "propose", timed_propose)
+    monkeypatch.setattr(engine_module.time, "perf_counter", lambda: now)
+    long = Request(prompt=[1, 2, 3], placement=target, draft=draft, max_tokens=200, ignore_eos=True)
+    short = replace(long, max_tokens=30)
+    [plain] = run(make_engine(), replace(long, draft=None))
+    [first, *later] = run(engine, long, *[short] * 8)
+    assert first.tokens == plain.tokens
+    assert all(answer.tokens == plain.tokens[:30] for answer in later)
+    num_drafted, *of_later = [answer.speculation.drafted for answer in (first, *later)]
     if pays:
-        assert statistics.accepted + statistics.steps > 150
+        assert num_drafted > 120 and min(of_later) > 15
     else:
-        assert statistics.accepted + statistics.steps < 60
-    assert tokens[: len(plain.tokens)] == plain.tokens
+        assert num_drafted < 60
+        assert [number > 0 for number in of_later] == [False] * 7 + [True]

@@ -41,6 +41,12 @@ class Chooser:
         self._vocab_size = vocab_size
         self._num_too_early, self._endings = min_tokens, list(endings)
 
+    @property
+    def adjusts(self) -> bool:
+        """Whether logits are changed before it chooses."""
+        limited = self.constraint is not None or self._num_too_early > 0
+        return limited or self.sampling.penalised or bool(self.sampling.logit_bias)
+
     def push(self, token: int) -> None:
         """Take the token that now stands at the end of the text."""
         self._num_too_early -= 1

@@ -16,6 +16,7 @@ _KEPT_STEPS = 8
 _FEWEST_PLAIN_STEPS = 3
 _STEPS_BETWEEN_PLAIN = 64
 _MAX_KINDS = 256
+_REQUESTS_BETWEEN_TRIES = 8
 
 
 class Drafting:
@@ -28,9 +29,21 @@ class Drafting:
     def __init__(self, *, always: bool) -> None:
         self._always = always
         self._times = StepTimes()
+        self._unpaid: dict[Hashable, int] = {}
 
-    def tasks(self, decoding: Sequence[ActiveRequest]) -> dict[ActiveRequest, DraftTask]:
-        """What is drafted for the requests that decode in the next step."""
+    def tasks(self, decoding: Sequence[ActiveRequest], *, num_running: int) -> dict[ActiveRequest, DraftTask]:
+        """What is drafted for the requests that decode in the next step.
+
+        Args:
+            num_running: those that still read their prompts included.
+        """
+        for active in decoding:
+            if (
+                active.num_generated == 1
+                and active.draft is not None
+                and not self._may_start(active, num_running)
+            ):
+                active.draft.pace.rest()
         tasks = {active: task for active in decoding if (task := active.draft_task()) is not None}
         weighed = [active for active in tasks if self._weighs(active)]
         if any(self._times.wants_plain(_kind(active, len(decoding))) for active in weighed):
@@ -59,7 +72,28 @@ class Drafting:
                 continue
             pace.record(len(work.proposal), max(len(tokens) - 1, 0))
             if self._weighs(work.active):
-                pace.weigh(self._times.slowdown(_kind(work.active, len(works)), len(work.proposal)))
+                kind = _kind(work.active, len(works))
+                self._remember(kind, pace.weigh(self._times.slowdown(kind, len(work.proposal))))
+
+    def _may_start(self, active: ActiveRequest, num_rows: int) -> bool:
+        """Whether a new request drafts from its beginning.
+
+        Not if the last of its kind ended up without: a draft must read the whole prompt first. Now and
+        then one tries.
+        """
+        kind = _kind(active, num_rows)
+        if kind not in self._unpaid or not self._weighs(active):
+            return True
+        self._unpaid[kind] += 1
+        return self._unpaid[kind] % _REQUESTS_BETWEEN_TRIES == 0
+
+    def _remember(self, kind: Hashable, pays: bool | None) -> None:
+        if pays:
+            self._unpaid.pop(kind, None)
+        elif pays is False:
+            if len(self._unpaid) >= _MAX_KINDS:
+                self._unpaid.clear()
+            self._unpaid.setdefault(kind, 0)
 
     def _weighs(self, active: ActiveRequest) -> bool:
         return not (self._always or active.request.sampling.repeatable)

@@ -294,7 +294,7 @@ class Engine:
     def _decode(self) -> list[Work]:
         """The next token of every request that has read its prompt, and what was drafted after it."""
         decoding = [a for a in self.scheduler.running if a.num_generated and not a.waits_for_draft]
-        tasks = self._drafting.tasks(decoding)
+        tasks = self._drafting.tasks(decoding, num_running=len(self.scheduler.running))
         proposals = dict(zip(tasks, propose(self.runner, list(tasks.values())), strict=True))
         works = []
         for active in decoding:

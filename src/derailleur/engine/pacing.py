@@ -57,16 +57,22 @@ class Pace:
         elif num_accepted < num_drafted / 2:
             self.num_tokens = max(self.num_tokens // 2, 1)
 
-    def weigh(self, slowdown: float | None) -> None:
+    def weigh(self, slowdown: float | None) -> bool | None:
         """Rest if a step with drafts takes `slowdown` times as long as one without, and that is too long.
 
-        Each rest in a row is twice as long as the one before.
+        Returns:
+            Whether drafting pays; None if it is too early to tell.
         """
         if slowdown is None or self.statistics.steps < _FEWEST_STEPS:
-            return
+            return None
         if self.expected_tokens >= slowdown:
             self._next_rest_tokens = _FIRST_REST_TOKENS
-            return
+            return True
+        self.rest()
+        return False
+
+    def rest(self) -> None:
+        """Go on without drafts for a while; each rest in a row is twice as long as the one before."""
         self._rest_tokens = self._next_rest_tokens
         self._next_rest_tokens = min(2 * self._next_rest_tokens, _LONGEST_REST_TOKENS)
 

@@ -21,17 +21,16 @@ from derailleur.engine.sampling import distributions, draw
 def decide(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
     """The tokens that each piece of work adds: drafted ones that are kept, and one of the target's.
 
-    None where there are no numbers to choose by: its own logits overflowed, or nothing is allowed.
+    No token where there is nothing to choose by: logits that overflowed, a grammar that allows none.
     """
     rows: list[int] = []
-    places: list[Place] = []
     firsts: list[int] = []
     for work, span in zip(works, output.spans, strict=True):
         firsts.append(len(rows))
         rows.extend(range(span.stop - work.num_choices, span.stop))
-        places.extend(Place(work.active.chooser, work.proposed[:i]) for i in range(work.num_choices))
     logits = output.logits if rows == list(range(len(output.logits))) else output.logits[rows]
-    logits = adjust(logits, places)
+    if any(work.active.chooser.adjusts for work in works):
+        logits = adjust(logits, _places(works))
     best = logits.max(-1)
     likeliest = best.indices.tolist()
     decided = [
@@ -41,7 +40,8 @@ def decide(works: Sequence[Work], output: StepOutput) -> list[list[int]]:
     sampled = [i for i, work in enumerate(works) if work.num_choices and not work.greedy]
     if sampled:
         own = [row for i in sampled for row in range(firsts[i], firsts[i] + works[i].num_choices)]
-        weights = distributions(logits[own], [places[row].chooser.sampling for row in own])
+        samplings = [works[i].active.request.sampling for i in sampled for _ in range(works[i].num_choices)]
+        weights = distributions(logits[own], samplings)
         for i, tokens in zip(sampled, _sample([works[i] for i in sampled], weights), strict=True):
             decided[i] = tokens
     for row in best.values.isfinite().logical_not().nonzero().flatten().tolist():
@@ -55,6 +55,10 @@ def count_accepted(proposed: Sequence[int], own: Sequence[int]) -> int:
     """How many proposed tokens equal the target's own choice, from the first on."""
     agrees = [a == b for a, b in zip(proposed, own, strict=False)]
     return agrees.index(False) if False in agrees else len(agrees)
+
+
+def _places(works: Sequence[Work]) -> list[Place]:
+    return [Place(work.active.chooser, work.proposed[:i]) for work in works for i in range(work.num_choices)]
 
 
 def _own(proposed: Sequence[int], likeliest: Sequence[int]) -> list[int]:
