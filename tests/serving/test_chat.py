@@ -145,6 +145,7 @@ def test_a_stream_says_the_same(chatting: TestClient, talk: Callable[..., dict])
     for choice in whole["choices"]:
         own = [p["choices"][0] for p in pieces if p["choices"][0]["index"] == choice["index"]]
         assert own[0]["delta"] == {"role": "assistant", "content": ""}
+        assert all(set(piece["delta"]) == {"content"} for piece in own[1:])
         assert "".join(piece["delta"]["content"] for piece in own) == choice["message"]["content"]
         assert [piece["finish_reason"] for piece in own][-1] == choice["finish_reason"]
         tokens = [entry["token"] for p in own if p["logprobs"] for entry in p["logprobs"]["content"]]

@@ -63,7 +63,7 @@ class MessageJob:
         choices = [ChatChoice(index=index) for index in range(self._body.n)]
         async for place, delta in stream:
             piece, choice = self._choice(place, delta), choices[place]
-            choice.message.content += piece.delta.content or ""
+            choice.message.content += piece.delta.content
             choice.finish_reason, choice.speculation = piece.finish_reason, piece.speculation
             if piece.logprobs is not None:
                 choice.logprobs = choice.logprobs or ChatLogprobs()

@@ -2,7 +2,15 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from derailleur.serving.protocol import (
     FinishReason,
@@ -111,7 +119,12 @@ class AnswerDelta(BaseModel):
     """A piece of it; the first one has the role."""
 
     role: Literal["assistant"] | None = None
-    content: str | None = None
+    content: str = ""
+
+    @model_serializer(mode="wrap")
+    def _role_only_once(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Clients of OpenAI's protocol take a role that is there for the beginning of a message."""
+        return {name: value for name, value in serialize(self).items() if value is not None}
 
 
 class ChatChoice(BaseModel):
