@@ -33,34 +33,30 @@ def test_expected_tokens_are_those_of_the_acceptance() -> None:
     pace = Pace(max_tokens=1)
     for accepted in (1, 0, 1, 0) * 10:
         pace.record(1, accepted)
-    assert pace.expected_tokens == pytest.approx(1.5, abs=0.05)
+    assert pace.expected_tokens(1) == pytest.approx(1.5, abs=0.05)
+    assert pace.expected_tokens(3) == pytest.approx(1.875, abs=0.1)
     pace = Pace(max_tokens=4)
     pace.record(4, 4)
-    assert pace.expected_tokens == 5
+    assert pace.expected_tokens(4) == 5
 
 
-def test_a_request_rests_while_drafts_cost_more_than_they_bring() -> None:
+def test_rests_double_until_drafting_pays() -> None:
     pace = Pace(max_tokens=1)
     for _ in range(3):
         pace.record(1, 0)
-        pace.weigh(1.5)
-    assert not pace.resting, "too early to tell"
+    assert not pace.known, "too early to tell"
     pace.record(1, 0)
-    pace.weigh(None)
-    assert not pace.resting, "what a step takes is not known"
-    pace.weigh(1.5)
-    assert pace.resting
-    pace.pass_by(31)
-    assert pace.resting
-    pace.pass_by(1)
+    assert pace.known and not pace.resting
+    for length in (32, 64, 128):
+        pace.settle(pays=False)
+        pace.pass_by(length - 1)
+        assert pace.resting
+        pace.pass_by(1)
+        assert not pace.resting
+    pace.settle(pays=True)
     assert not pace.resting
-    pace.record(1, 0)
-    pace.weigh(1.5)
-    pace.pass_by(63)
-    assert pace.resting, "the second rest is twice as long"
-    pace.pass_by(1)
-    pace.record(1, 1)
-    pace.weigh(1.0)
+    pace.settle(pays=False)
+    pace.pass_by(32)
     assert not pace.resting
 
 

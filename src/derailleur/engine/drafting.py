@@ -1,8 +1,9 @@
 """Who drafts in a step: every request with a draft, as long as measured step times say that it pays.
 
 Seconds are those of whole steps, in which other requests take part; so they are kept apart by what ran and
-by how many rows there were. Requests whose text a seed fixes always draft: where their drafts are decides
-which of their random numbers are used for what.
+by how many rows there were. A draft must be worth them to its own request and to all rows of the step
+together: those that do not draft wait for it. Requests whose text a seed fixes always draft: where their
+drafts are decides which of their random numbers are used for what.
 """
 
 import statistics
@@ -59,21 +60,26 @@ class Drafting:
             chosen: the tokens that each added.
             seconds: that the step took, if it did nothing else.
         """
+        longest = max((len(work.proposal) for work in works), default=0)
         if seconds is not None:
-            longest = max((len(work.proposal) for work in works), default=0)
             for kind in {_kind(work.active, len(works)) for work in works if work.active.draft}:
                 self._times.add(kind, longest, seconds)
-        for work, tokens in zip(works, chosen, strict=False):
-            if work.active.draft is None:
+        expected = [_expected_tokens(work, tokens) for work, tokens in zip(works, chosen, strict=False)]
+        for work, own in zip(works, expected, strict=True):
+            pace = work.active.draft.pace if work.active.draft else None
+            if pace is None or not work.proposal or not pace.known or not self._weighs(work.active):
                 continue
-            pace = work.active.draft.pace
-            if not work.proposal:
-                pace.pass_by(len(tokens))
-                continue
-            pace.record(len(work.proposal), max(len(tokens) - 1, 0))
-            if self._weighs(work.active):
-                kind = _kind(work.active, len(works))
-                self._remember(kind, pace.weigh(self._times.slowdown(kind, len(work.proposal))))
+            kind = _kind(work.active, len(works))
+            pays = self._pays(kind, sum(expected) / len(expected), longest)
+            if pays is not None:
+                pays = pays and self._pays(kind, own, len(work.proposal)) is not False
+                pace.settle(pays=pays)
+                self._remember(kind, pays=pays)
+
+    def _pays(self, kind: Hashable, expected_tokens: float, num_drafted: int) -> bool | None:
+        """Whether so many tokens a row are worth a step with such a draft; None while that is not known."""
+        slowdown = self._times.slowdown(kind, num_drafted)
+        return None if slowdown is None else expected_tokens >= slowdown
 
     def _may_start(self, active: ActiveRequest, num_rows: int) -> bool:
         """Whether a new request drafts from its beginning.
@@ -87,13 +93,13 @@ class Drafting:
         self._unpaid[kind] += 1
         return self._unpaid[kind] % _REQUESTS_BETWEEN_TRIES == 0
 
-    def _remember(self, kind: Hashable, pays: bool | None) -> None:
+    def _remember(self, kind: Hashable, *, pays: bool) -> None:
         if pays:
             self._unpaid.pop(kind, None)
-        elif pays is False:
-            if len(self._unpaid) >= _MAX_KINDS:
-                self._unpaid.clear()
-            self._unpaid.setdefault(kind, 0)
+            return
+        if len(self._unpaid) >= _MAX_KINDS:
+            self._unpaid.clear()
+        self._unpaid.setdefault(kind, 0)
 
     def _weighs(self, active: ActiveRequest) -> bool:
         return not (self._always or active.request.sampling.repeatable)
@@ -127,6 +133,18 @@ class StepTimes:
         if not plain or not drafted:
             return None
         return statistics.median(drafted) / statistics.median(plain)
+
+
+def _expected_tokens(work: Work, chosen: Sequence[int]) -> float:
+    """Tell a request's draft what came of it; gives the tokens to expect of such a step."""
+    if work.active.draft is None:
+        return 1.0
+    pace = work.active.draft.pace
+    if not work.proposal:
+        pace.pass_by(len(chosen))
+        return 1.0
+    pace.record(len(work.proposal), max(len(chosen) - 1, 0))
+    return pace.expected_tokens(len(work.proposal))
 
 
 def _kind(active: ActiveRequest, num_rows: int) -> Hashable:

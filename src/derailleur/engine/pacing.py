@@ -35,11 +35,10 @@ class Pace:
         """Whether the request goes on without drafts for a while."""
         return self._rest_tokens > 0
 
-    @property
-    def expected_tokens(self) -> float:
-        """Tokens that a verify step is expected to add."""
+    def expected_tokens(self, num_drafted: int) -> float:
+        """Tokens that a verify step of such a draft is expected to add."""
         rate = self._accepted / self._tried if self._tried else 1.0
-        return sum(rate**n for n in range(self.num_tokens + 1))
+        return sum(rate**n for n in range(num_drafted + 1))
 
     def record(self, num_drafted: int, num_accepted: int) -> None:
         """Count a verify step and adapt the draft's length to it.
@@ -57,19 +56,17 @@ class Pace:
         elif num_accepted < num_drafted / 2:
             self.num_tokens = max(self.num_tokens // 2, 1)
 
-    def weigh(self, slowdown: float | None) -> bool | None:
-        """Rest if a step with drafts takes `slowdown` times as long as one without, and that is too long.
+    @property
+    def known(self) -> bool:
+        """Whether there were enough verify steps to tell what to expect."""
+        return self.statistics.steps >= _FEWEST_STEPS
 
-        Returns:
-            Whether drafting pays; None if it is too early to tell.
-        """
-        if slowdown is None or self.statistics.steps < _FEWEST_STEPS:
-            return None
-        if self.expected_tokens >= slowdown:
+    def settle(self, *, pays: bool) -> None:
+        """Go on drafting, or rest."""
+        if pays:
             self._next_rest_tokens = _FIRST_REST_TOKENS
-            return True
-        self.rest()
-        return False
+        else:
+            self.rest()
 
     def rest(self) -> None:
         """Go on without drafts for a while; each rest in a row is twice as long as the one before."""
