@@ -110,6 +110,7 @@ class Running:
     address: str
     server: serving.Server
     thread: threading.Thread
+    traffic: serving.Traffic
 
 
 @contextmanager
@@ -130,7 +131,7 @@ def running(
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         assert ready.wait(20)
-        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread)
+        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread, traffic)
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -110,6 +111,16 @@ def test_ten_megabytes_are_refused(serve: Serve, engine: Engine, chunked: bool) 
         assert is_openais(answer, 413)["code"] == "request_too_large"
         assert client.post("/v1/completions", json={"prompt": "x", "max_tokens": 1}).status_code == 200
     assert not engine.busy
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("derailleur.serving.gate._BODY_SECONDS", 0.05)
+    with serve() as running:
+        port = int(running.address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"POST /infill HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ") and b"request_timeout" in answer
 
 
 def test_a_request_may_ask_for_so_much(engine: Engine, model: serving.ServedModel) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -114,17 +115,28 @@ def test_a_failing_engine_tells_its_clients_and_goes_on(
 
 
 def test_a_server_that_ends_finishes_what_runs_and_begins_nothing(serve: Serve, engine: Engine) -> None:
+    step, going_on = engine.step, threading.Event()
+    going_on.set()
+
+    def held() -> list:
+        assert going_on.wait(20)
+        return step()
+
+    engine.step = held  # type: ignore[method-assign]
     body = {"prompt": "x", "max_tokens": 400, "temperature": 0, "draft": "none"}
     with serve(grace_seconds=60) as running, httpx.Client(base_url=running.address, timeout=30) as client:
         with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as answer:
             lines = answer.iter_lines()
             next(lines)
+            going_on.clear()
             running.server.should_exit = True
-            wait_until(lambda: client.get("/health").status_code == 503)
-            assert client.get("/health").json() == {"status": "shutting down"}
+            wait_until(lambda: running.traffic.draining)
+            health = client.get("/health")
+            assert (health.status_code, health.json()) == (503, {"status": "shutting down"})
             refused = client.post("/v1/completions", json=body)
             assert refused.status_code == 503 and refused.headers["retry-after"] == "5"
             assert refused.json()["error"]["code"] == "shutting_down"
+            going_on.set()
             assert list(lines)[-2:] == ["data: [DONE]", ""]
         running.thread.join(20)
         assert not running.thread.is_alive()
@@ -194,6 +206,20 @@ def test_the_command_serves_and_ends_cleanly_in_mid_stream(
         ("/v1/completions", 400, "editor"),
         ("/v1/completions", 200, "editor"),
     ]
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_a_server_that_others_reach_without_a_key_says_so(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    loopback: bool,
+) -> None:
+    monkeypatch.setattr(serving, "serve", lambda server, listener: None)
+    assert main(["serve", str(folder), "--host", host, "--port", "0"]) == 0
+    error = capsys.readouterr().err
+    assert error == ("" if loopback else "derailleur: 0.0.0.0 asks for no key; see --api-key-file\n")
 
 
 def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from derailleur.errors import CapacityError, DerailleurError, PlacementError, UserError
 from derailleur.serving.access_log import Call
 from derailleur.serving.protocol import ErrorBody, ErrorDetail
-from derailleur.serving.refusals import RefusedError
+from derailleur.serving.refusals import BodyTooLargeError, RefusedError, SlowBodyError
 from derailleur.serving.served_model import UnknownModelError
 
 INVALID, SERVER, INTERNAL = "invalid_request_error", "server_error", "internal_error"
@@ -55,6 +55,8 @@ def add_handlers(app: FastAPI) -> None:
 def refusal(call: Call, error: RefusedError) -> JSONResponse:
     """The answer to a call that is refused."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if isinstance(error, BodyTooLargeError | SlowBodyError):
+        headers["Connection"] = "close"  # what is left of the body is not read
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(math.ceil(error.retry_after_seconds), 1))
     return _answer(call, error.status, describe(error), headers)
