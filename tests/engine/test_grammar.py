@@ -115,6 +115,14 @@ def test_a_text_ends_where_nothing_can_follow(make_engine: Callable[..., Engine]
     assert ask(max_tokens=5).finish_reason == "stop"
 
 
+def test_white_space_in_json_ends(make_engine: Callable[..., Engine]) -> None:
+    space = Sampling(logit_bias={ord(" "): 100.0})
+    grammar = Grammar("json", '{"type": "array", "items": {"const": 7}, "minItems": 1, "maxItems": 1}')
+    [answer] = make_engine().generate([[1]], placement=FULL, max_tokens=150, grammar=grammar, sampling=space)
+    assert (json.loads(answer.text), answer.finish_reason) == ([7], "stop")
+    assert " " * 32 in answer.text and " " * 33 not in answer.text
+
+
 def test_endings_come_where_the_grammar_may_end(make_engine: Callable[..., Engine]) -> None:
     """Tokens that end the request are no text of it, though their bytes would fit."""
     ending = ord("z")

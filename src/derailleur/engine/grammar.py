@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _MAX_KEPT_GRAMMARS = 64
 _MAX_MESSAGE_LENGTH = 300
+_WHITE_SPACE = r"[ \t\n\r]{0,32}"
+"""Between two parts of JSON. JSON allows any amount, and a weak model would write nothing else."""
 
 
 @dataclass(frozen=True)
@@ -118,20 +120,29 @@ class Grammars:
             vocabulary = _Vocabulary(self._tokenizer, self._vocab_size)
             self._vocabulary = llguidance.LLTokenizer(llguidance.TokenizerWrapper(vocabulary))
         spell: dict[str, Callable[[str], str]] = {
-            "json": llguidance.LLMatcher.grammar_from_json_schema,
+            "json": lambda schema: llguidance.LLMatcher.grammar_from_json_schema(
+                schema, defaults={"whitespace_pattern": _WHITE_SPACE}
+            ),
             "regex": llguidance.LLMatcher.grammar_from_regex,
             "lark": llguidance.LLMatcher.grammar_from_lark,
         }
         limits = llguidance.LLParserLimits(verbose_errors=False)
-        spelt = spell[grammar.kind](grammar.source)
+        try:
+            spelt = spell[grammar.kind](grammar.source)
+        except ValueError as error:  # a schema that is no JSON
+            raise _refusal(grammar, str(error)) from None
         matcher = llguidance.LLMatcher(self._vocabulary, spelt, log_level=0, limits=limits)
         if matcher.is_error():
-            message = " ".join(matcher.get_error().split())[:_MAX_MESSAGE_LENGTH]
-            raise UserError(f"the {_NAMES[grammar.kind]} cannot be used: {message}")
+            raise _refusal(grammar, matcher.get_error())
         return matcher
 
 
 _NAMES = {"json": "JSON schema", "regex": "regular expression", "lark": "grammar"}
+
+
+def _refusal(grammar: Grammar, message: str) -> UserError:
+    in_one_line = " ".join(message.split())[:_MAX_MESSAGE_LENGTH]
+    return UserError(f"the {_NAMES[grammar.kind]} cannot be used: {in_one_line}")
 
 
 class _Vocabulary:
