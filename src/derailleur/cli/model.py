@@ -22,7 +22,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Import a Hugging Face folder as teacher."""
     made = parser(
         command,
-        "A Llama, Mistral, Qwen2, Qwen3, StarCoder2 or GPT-BigCode checkpoint as a teacher of ours.",
+        "A Llama, Mistral, Qwen2, Qwen3, StarCoder2 or GPT-BigCode checkpoint as a teacher of ours, or a "
+        "Super Apriel with its mixers.",
         "derailleur import Qwen2.5-Coder-0.5B --out runs/qwen/teacher",
     )
     made.add_argument(

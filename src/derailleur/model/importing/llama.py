@@ -1,4 +1,4 @@
-"""Llama, and what the families after it share: gated MLP, RMSNorm, grouped heads, rotary positions."""
+"""Llama, and what the families after it share: grouped heads, rotary positions, most of them RMSNorm."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,8 +9,8 @@ from derailleur.model.importing.family import Activation, family, our_activation
 from derailleur.model.importing.rope import RotarySettings
 
 
-class LlamaLike(RotarySettings):
-    """The fields that Llama, Mistral and Qwen share."""
+class GroupedRotary(RotarySettings):
+    """The fields of every family with grouped heads and rotary positions."""
 
     modules: ClassVar[Mapping[str, str]] = {
         "embed.": "model.embed_tokens.",
@@ -31,7 +31,6 @@ class LlamaLike(RotarySettings):
     num_key_value_heads: int | None = Field(None, gt=0)
     head_dim: int | None = Field(None, gt=0)
     hidden_act: Activation = "silu"
-    rms_norm_eps: float = Field(1e-6, gt=0)
     tie_word_embeddings: bool = False
 
     def decoder(self) -> dict[str, Any]:
@@ -43,11 +42,19 @@ class LlamaLike(RotarySettings):
             "num_kv_heads": self.num_key_value_heads or self.num_attention_heads,
             "head_dim": self.head_dim or self.hidden_size // self.num_attention_heads,
             "intermediate_size": self.intermediate_size,
-            "norm_eps": self.rms_norm_eps,
             "activation": our_activation(self.hidden_act),
             "tie_embeddings": self.tie_word_embeddings,
             **self.rotary(),
         }
+
+
+class LlamaLike(GroupedRotary):
+    """The fields that Llama, Mistral and Qwen share."""
+
+    rms_norm_eps: float = Field(1e-6, gt=0)
+
+    def decoder(self) -> dict[str, Any]:
+        return super().decoder() | {"norm_eps": self.rms_norm_eps}
 
 
 @family("llama")
