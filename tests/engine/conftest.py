@@ -1,6 +1,6 @@
 """A small random supernet with a tokenizer of bytes, and the plain way to continue a prompt."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 import torch
@@ -29,14 +29,6 @@ class ByteTokenizer:
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return bytes(i for i in ids if i < EOS)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

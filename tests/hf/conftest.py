@@ -1,6 +1,6 @@
 """Small checkpoint folders with a tokenizer, and the decoders in them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,6 @@ from derailleur.placement.presets import Preset, Presets
 from derailleur.tokens import Tokenizer
 
 SOURCE = "def read(path):\n    with open(path) as stream:\n        return stream.read()\n"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def shaken(decoder: Decoder, seed: int) -> Decoder:

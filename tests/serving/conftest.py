@@ -29,14 +29,6 @@ from derailleur.tokens import Tokenizer
 PRESETS = {"full": "FFFF", "balanced": "FSKG", "fast": "GGGG"}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder: four layers with all mixers, a byte-level tokenizer, three presets."""

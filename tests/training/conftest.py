@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from derailleur.tokens import TokenizeConfig, tokenize
 from derailleur.training import (
@@ -30,14 +29,6 @@ MODEL = {
     "head_dim": 16,
     "intermediate_size": 48,
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
