@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from derailleur import serving
 from derailleur.engine import Engine
-from derailleur.errors import CheckpointError, UserError
+from derailleur.errors import CheckpointError, DataError, UserError
 from derailleur.placement import Placement
 from derailleur.tokens import Tokenizer
 
@@ -80,6 +80,12 @@ def test_a_template_reads_as_transformers_reads_it(
     with pytest.raises(CheckpointError, match=r"chat_template.jinja: chat template, line 2"):
         serving.ChatTemplate.load(tmp_path)
     assert serving.ChatTemplate.load(folder) is None
+
+
+def test_a_tokenizer_configuration_that_is_no_object_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(DataError, match=r"tokenizer_config.json: expected a JSON object, got list"):
+        serving.ChatTemplate.load(tmp_path)
 
 
 @pytest.mark.parametrize(

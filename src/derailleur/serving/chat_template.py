@@ -19,7 +19,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from derailleur.errors import CheckpointError, UserError
-from derailleur.io import read_json
+from derailleur.io import read_json_object
 from derailleur.tokens import Tokenizer
 
 TEMPLATE_FILE, CONFIG_FILE = "chat_template.jinja", "tokenizer_config.json"
@@ -57,7 +57,7 @@ class ChatTemplate:
         Raises:
             CheckpointError: if there is one and it cannot be parsed.
         """
-        config = read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
+        config = read_json_object(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
         file = folder / TEMPLATE_FILE
         if file.is_file():
             source: Any = file.read_text(encoding="utf-8")
