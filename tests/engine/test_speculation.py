@@ -129,3 +129,17 @@ def test_counting_accepted_tokens() -> None:
     assert count_accepted([1, 2, 3], [1, 2, 3, 4]) == 3
     assert count_accepted([1, 9, 3], [1, 2, 3, 4]) == 1
     assert count_accepted([9, 2, 3], [1, 2, 3, 4]) == 0
+
+
+def test_deltas_say_which_tokens_were_drafted(engine: Engine, prompts: list[list[int]]) -> None:
+    """Every step adds the accepted tokens and one of the target's own, unless the text ends before."""
+    placement = Placement("FSKG")
+    request = Request(prompt=prompts[2], placement=placement, max_tokens=40, draft=placement)
+    request_id, deltas = engine.submit(request), []
+    while engine.busy:
+        deltas += [delta for delta in engine.step() if delta.request_id == request_id]
+    statistics = deltas[-1].speculation
+    assert statistics is not None
+    assert deltas[0].num_accepted == 0 and sum(delta.num_accepted for delta in deltas) > 20
+    assert all(delta.num_accepted >= len(delta.tokens) - 1 for delta in deltas)
+    assert sum(delta.num_accepted for delta in deltas) <= statistics.accepted

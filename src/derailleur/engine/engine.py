@@ -29,7 +29,7 @@ from derailleur.engine.scheduler import Scheduler
 from derailleur.engine.speculative import MAX_DRAFT_TOKENS, propose
 from derailleur.engine.speed import DecodeSpeed, decode_speed
 from derailleur.engine.text import StopText, Tokenizer
-from derailleur.engine.verifying import decide
+from derailleur.engine.verifying import count_accepted, decide
 from derailleur.errors import CapacityError, ConfigError, PlacementError, UserError
 from derailleur.io import Progress, silent
 from derailleur.model import Decoder, DecoderLayer, load_model, model_folder
@@ -335,6 +335,7 @@ class Engine:
             request_id=active.id,
             tokens=tokens,
             text=text,
+            num_accepted=min(count_accepted(work.proposed, chosen), len(tokens)),
             logprobs=logprobs,
             finish_reason=active.finish_reason,
             speculation=ended_draft.pace.statistics if ended_draft else None,

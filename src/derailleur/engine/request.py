@@ -90,6 +90,7 @@ class Delta:
 
     Attributes:
         text: decoded text that no stop string can take back any more.
+        num_accepted: how many of the tokens, from the first on, a draft proposed.
         logprobs: one entry a token, the prompt's first, where they were asked for.
         finish_reason: set on the last delta of a request.
         speculation: set on the last delta of a request with a draft.
@@ -98,6 +99,7 @@ class Delta:
     request_id: int
     tokens: Sequence[int] = ()
     text: str = ""
+    num_accepted: int = 0
     logprobs: Sequence[TokenLogprob] = ()
     finish_reason: FinishReason | None = None
     speculation: Speculation | None = None
