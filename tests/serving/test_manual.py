@@ -1,4 +1,4 @@
-"""docs/serve.md against the code: what there is, is there."""
+"""docs/serving.md against the code: what there is, is there."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from derailleur.cli import main
 from derailleur.serving import ServeConfig
 
-MANUAL = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+MANUAL = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 
 
 def keys(config: type[BaseModel], prefix: str = "") -> list[str]:
