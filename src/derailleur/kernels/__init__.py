@@ -12,9 +12,10 @@ from derailleur.kernels.delta_rule import (
 )
 from derailleur.kernels.dispatch import triton_serves
 from derailleur.kernels.documents import document_positions, documents_of
-from derailleur.kernels.paged import paged_attention
+from derailleur.kernels.paged import PAGE_TOKENS, extend_pages
 
 __all__ = [
+    "PAGE_TOKENS",
     "DeltaRule",
     "DeltaRuleOutput",
     "banded_attention",
@@ -26,7 +27,7 @@ __all__ = [
     "decode_step",
     "document_positions",
     "documents_of",
-    "paged_attention",
+    "extend_pages",
     "recurrent_delta_rule",
     "triton_serves",
 ]

@@ -62,8 +62,8 @@ def compile_decode() -> None:
             torch.zeros(HEADS * DIM), torch.ones(DIM),
             norm_eps=1e-5, l2_eps=1e-6, silu_gate=True, decay_lower_bound=lower_bound,
         )  # fmt: skip
-    pages = normal(4, 16, HEADS, DIM)
-    paged_attention(normal(1, 4 * HEADS, DIM), pages, pages, torch.tensor([[0]]), torch.tensor([3]))
+    keys, values = normal(4, HEADS, DIM, 16), normal(4, HEADS, 16, DIM)
+    paged_attention(normal(1, 1, 4 * HEADS, DIM), keys, values, torch.tensor([[0]]), torch.tensor([3]))
 
 
 triton.runtime.driver.set_active(Driver())

@@ -1,8 +1,9 @@
-"""Softmax attention of one new token a row over keys and values in pages (flash-decoding).
+"""Softmax attention of a few new tokens a row over keys and values in pages (flash-decoding).
 
-A row's visible tokens are cut into pieces of a fixed size, so that one long row keeps the whole device
-busy, and so that what a row gives does not depend on which others are in the batch. Each piece leaves its
-own softmax and the logarithm of its sum; a second kernel weighs the pieces together.
+Every new token is on its own. The tokens that it sees are cut into pieces of a fixed size, so that one long
+row keeps the whole device busy, and so that what a token gives depends neither on which rows are in the
+batch nor on how many tokens a row appends. Each piece leaves its own softmax and the logarithm of its sum;
+a second kernel weighs the pieces together.
 """
 
 import torch
@@ -20,28 +21,29 @@ def paged_attention(
     q: Tensor,
     key_pages: Tensor,
     value_pages: Tensor,
-    block_table: Tensor,
-    lengths: Tensor,
+    tables: Tensor,
+    positions: Tensor,
     *,
     window: int | None = None,
 ) -> Tensor:
-    """Attention from a paged cache; arguments and result as the torch twin's."""
-    rows, heads, dim = q.shape
-    _, page_tokens, kv_heads, _ = key_pages.shape
-    capacity = block_table.shape[1] * page_tokens
+    """Attention of tokens whose keys are stored; arguments and result as the torch twin's."""
+    rows, num_tokens, heads, dim = q.shape
+    _, kv_heads, _, page_tokens = key_pages.shape
+    capacity = tables.shape[1] * page_tokens
     visible = capacity if window is None else min(window, capacity)
     num_pieces = triton.cdiv(visible, _PIECE_TOKENS)
-    partial = torch.empty(rows, heads, num_pieces, dim, dtype=torch.float32, device=q.device)
-    log_sum = torch.empty(rows, heads, num_pieces, dtype=torch.float32, device=q.device)
+    partial = torch.empty(rows * num_tokens, heads, num_pieces, dim, dtype=torch.float32, device=q.device)
+    log_sum = torch.empty(rows * num_tokens, heads, num_pieces, dtype=torch.float32, device=q.device)
     block_dim = max(16, triton.next_power_of_2(dim))
-    _pieces_kernel[(num_pieces, kv_heads, rows)](
+    _pieces_kernel[(num_pieces, kv_heads, rows * num_tokens)](
         q.contiguous(),
         key_pages.contiguous(),
         value_pages.contiguous(),
-        block_table.contiguous(),
-        lengths,
+        tables.contiguous(),
+        positions,
+        num_tokens,
         visible,
-        block_table.shape[1],
+        tables.shape[1],
         dim**-0.5,
         partial,
         log_sum,
@@ -55,9 +57,18 @@ def paged_attention(
         PIECE=_PIECE_TOKENS,
         PRECISION=matmul_precision(),
     )
-    out = torch.empty_like(q)
-    _merge_kernel[(heads, rows)](
-        partial, log_sum, lengths, visible, num_pieces, out, D=dim, BLOCK_D=block_dim, PIECE=_PIECE_TOKENS
+    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    _merge_kernel[(heads, rows * num_tokens)](
+        partial,
+        log_sum,
+        positions,
+        num_tokens,
+        visible,
+        num_pieces,
+        out,
+        D=dim,
+        BLOCK_D=block_dim,
+        PIECE=_PIECE_TOKENS,
     )
     return out
 
@@ -67,8 +78,9 @@ def _pieces_kernel(
     q,
     key_pages,
     value_pages,
-    block_table,
-    lengths,
+    tables,
+    positions,
+    num_tokens,
     visible,
     max_pages,
     scale,
@@ -84,8 +96,9 @@ def _pieces_kernel(
     PIECE: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    piece, kv_head, row = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    length = tl.load(lengths + row).to(tl.int32)
+    piece, kv_head, asker = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    row = asker // num_tokens
+    length = tl.load(positions + row).to(tl.int32) + (asker % num_tokens).to(tl.int32) + 1
     begin = tl.maximum(length - visible, 0) + piece * PIECE
     if begin >= length:
         return
@@ -93,7 +106,7 @@ def _pieces_kernel(
     member, channel, token = tl.arange(0, BLOCK_GROUP), tl.arange(0, BLOCK_D), tl.arange(0, BLOCK)
     asking = (member < GROUP)[:, None] & (channel < D)[None, :]
     head = kv_head * GROUP + member
-    queries = tl.load(q + (row * KV * GROUP + head[:, None]) * D + channel[None, :], mask=asking, other=0.0)
+    queries = tl.load(q + (asker * KV * GROUP + head[:, None]) * D + channel[None, :], mask=asking, other=0.0)
     highest = tl.full([BLOCK_GROUP], -float("inf"), tl.float32)
     total = tl.zeros([BLOCK_GROUP], tl.float32)
     mixed = tl.zeros([BLOCK_GROUP, BLOCK_D], tl.float32)
@@ -101,21 +114,22 @@ def _pieces_kernel(
         position = start + token
         inside = position < end
         # Positions wrap around a table that is shorter than the row: the ring of a sliding window.
-        entry = block_table + row * max_pages + (position // PAGE) % max_pages
+        entry = tables + row * max_pages + (position // PAGE) % max_pages
         page = tl.load(entry, mask=inside, other=0).to(tl.int64)
-        place = ((page * PAGE + position % PAGE) * KV + kv_head) * D
-        cell, shown = place[:, None] + channel[None, :], inside[:, None] & (channel < D)[None, :]
-        keys = tl.load(key_pages + cell, mask=shown, other=0.0)
-        scores = matmul(queries, tl.trans(keys), keys.dtype, PRECISION) * scale
+        place = (page * KV + kv_head) * D * PAGE  # both pages of a head are D * PAGE numbers
+        cell = place[None, :] + channel[:, None] * PAGE + (position % PAGE)[None, :]
+        keys = tl.load(key_pages + cell, mask=(channel < D)[:, None] & inside[None, :], other=0.0)
+        scores = matmul(queries, keys, keys.dtype, PRECISION) * scale
         scores = tl.where(inside[None, :], scores, -float("inf"))
         above = tl.maximum(highest, tl.max(scores, 1))
         weights = tl.exp(scores - above[:, None])
         faded = tl.exp(highest - above)
         total = total * faded + tl.sum(weights, 1)
-        values = tl.load(value_pages + cell, mask=shown, other=0.0)
+        cell = place[:, None] + (position % PAGE)[:, None] * D + channel[None, :]
+        values = tl.load(value_pages + cell, mask=inside[:, None] & (channel < D)[None, :], other=0.0)
         mixed = mixed * faded[:, None] + matmul(weights, values, values.dtype, PRECISION)
         highest = above
-    place = (row * KV * GROUP + head) * tl.num_programs(0) + piece
+    place = (asker * KV * GROUP + head) * tl.num_programs(0) + piece
     tl.store(partial + place[:, None] * D + channel[None, :], mixed / total[:, None], mask=asking)
     tl.store(log_sum + place, highest + tl.log(total), mask=member < GROUP)
 
@@ -124,7 +138,8 @@ def _pieces_kernel(
 def _merge_kernel(
     partial,
     log_sum,
-    lengths,
+    positions,
+    num_tokens,
     visible,
     num_pieces,
     out,
@@ -132,10 +147,11 @@ def _merge_kernel(
     BLOCK_D: tl.constexpr,
     PIECE: tl.constexpr,
 ):
-    head, row = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    head, asker = tl.program_id(0), tl.program_id(1).to(tl.int64)
     channel = tl.arange(0, BLOCK_D)
-    place = row * tl.num_programs(0) + head
-    shown = tl.minimum(tl.load(lengths + row).to(tl.int32), visible)
+    place = asker * tl.num_programs(0) + head
+    length = tl.load(positions + asker // num_tokens).to(tl.int32) + (asker % num_tokens).to(tl.int32) + 1
+    shown = tl.minimum(length, visible)
     highest, total = -float("inf"), 0.0
     mixed = tl.zeros([BLOCK_D], tl.float32)
     for piece in range(0, tl.cdiv(shown, PIECE)):
@@ -144,6 +160,4 @@ def _merge_kernel(
         faded, weight = tl.exp(highest - above), tl.exp(weight - above)
         part = tl.load(partial + (place * num_pieces + piece) * D + channel, mask=channel < D, other=0.0)
         mixed, total, highest = mixed * faded + part * weight, total * faded + weight, above
-    # A row without tokens, which fills a batch up to a fixed size, gives zeros.
-    mixed = tl.where(total > 0, mixed / tl.maximum(total, 1e-30), 0.0)
-    tl.store(out + place * D + channel, mixed, mask=channel < D)
+    tl.store(out + place * D + channel, mixed / total, mask=channel < D)
