@@ -18,6 +18,7 @@ from derailleur.serving.chat_protocol import (
     ChatRequest,
     ChatTokenLogprob,
 )
+from derailleur.serving.pieces import Pieces
 from derailleur.serving.protocol import GenerationRequest, SpeculationStatistics, Usage
 from derailleur.serving.requests import engine_requests
 from derailleur.serving.served_model import ServedModel
@@ -74,15 +75,19 @@ class MessageJob:
         """The answer in pieces: the roles, the texts, the reasons why they end."""
         for index in range(self._body.n):
             yield self._chunk(ChatChunkChoice(index=index, delta=AnswerDelta(role="assistant", content="")))
+        options, pieces = self._body.stream_options, Pieces(self.requests, self._model.tokenizer)
         async for place, delta in stream:
             choice = self._choice(place, delta)
+            choice.pieces = pieces.of(place, delta)
             if choice.delta.content or choice.logprobs or choice.finish_reason:
                 yield self._chunk(choice)
-        if self._body.stream_options and self._body.stream_options.include_usage:
+        if options and options.include_usage:
             yield ChatChunk(**self._common, choices=[], usage=self._usage.summed())
 
     def _chunk(self, choice: ChatChunkChoice) -> ChatChunk:
-        return ChatChunk(**self._common, choices=[choice])
+        options = self._body.stream_options
+        usage = self._usage.summed() if options and options.continuous_usage_stats else None
+        return ChatChunk(**self._common, choices=[choice], usage=usage)
 
     def _choice(self, place: int, delta: Delta) -> ChatChunkChoice:
         self._usage.completion_tokens += len(delta.tokens)

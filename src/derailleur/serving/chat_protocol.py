@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from derailleur.serving.pieces import TextPiece
 from derailleur.serving.protocol import (
     FinishReason,
     GenerationRequest,
@@ -145,6 +146,9 @@ class ChatChunkChoice(BaseModel):
     logprobs: ChatLogprobs | None = None
     finish_reason: FinishReason | None = None
     speculation: SpeculationStatistics | None = None
+    pieces: list[TextPiece] | None = Field(
+        None, description="Ours, where something drafts: the content, parted by whether a draft proposed it."
+    )
 
 
 class ChatAnswer(BaseModel):

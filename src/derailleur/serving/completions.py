@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 
 from derailleur.engine import Delta, TokenLogprob
+from derailleur.serving.pieces import Pieces
 from derailleur.serving.protocol import (
     Choice,
     Completion,
@@ -72,11 +73,14 @@ class CompletionJob:
         for choice in self._echoes():
             if choice.text:
                 yield self._frame.model_copy(update={"choices": [choice]})
+        options, pieces = self._body.stream_options, Pieces(self.requests, self._model.tokenizer)
         async for place, delta in stream:
             choice = self._choice(place, delta)
+            choice.pieces = pieces.of(place, delta)
             if choice.text or choice.logprobs or choice.finish_reason:
-                yield self._frame.model_copy(update={"choices": [choice]})
-        if self._body.stream_options and self._body.stream_options.include_usage:
+                usage = self._usage.summed() if options and options.continuous_usage_stats else None
+                yield self._frame.model_copy(update={"choices": [choice], "usage": usage})
+        if options and options.include_usage:
             yield self._frame.model_copy(update={"usage": self._usage.summed()})
 
     def _prompt(self, prompt: str | Sequence[int]) -> list[int]:

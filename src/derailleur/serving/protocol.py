@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from derailleur.engine import Grammar, Speculation
+from derailleur.serving.pieces import TextPiece
 from derailleur.serving.structured import ResponseFormat, StructuredOutputs
 
 TokenId = Annotated[int, Field(ge=0)]
@@ -21,6 +22,9 @@ class StreamOptions(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     include_usage: bool = Field(False, description="End the stream with a chunk that holds the usage.")
+    continuous_usage_stats: bool = Field(
+        False, description="As vLLM has it: every chunk holds the usage up to there."
+    )
 
 
 class GenerationRequest(BaseModel):
@@ -206,6 +210,9 @@ class Choice(BaseModel):
     logprobs: Logprobs | None = None
     finish_reason: FinishReason | None = None
     speculation: SpeculationStatistics | None = None
+    pieces: list[TextPiece] | None = Field(
+        None, description="Ours, in streams with a draft: the text, parted by whether a draft proposed it."
+    )
 
 
 class Usage(BaseModel):
