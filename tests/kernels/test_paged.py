@@ -11,34 +11,56 @@ from torch import Tensor
 from derailleur.errors import ShapeError
 from derailleur.kernels import extend_pages
 from derailleur.kernels.paged import MAX_STEP_TOKENS
+from derailleur.kernels.paged_step import SPLIT_TOKENS
 
-HEADS, KV_HEADS, DIM, PAGE_TOKENS = 6, 2, 32, 16
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes; float32 of whole vectors is compiled, the rest is the twin's."""
+
+    group: int = 3
+    kv_heads: int = 2
+    dim: int = 32
+    page_tokens: int = 16
+    dtype: torch.dtype = torch.float32
+
+
+GEOMETRIES = st.builds(
+    Geometry,
+    group=st.integers(1, 5),
+    kv_heads=st.integers(1, 2),
+    dim=st.sampled_from([16, 24, 80]),
+    page_tokens=st.sampled_from([16, 64]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
 
 
 @dataclass
 class Request:
-    """One row's tokens, [length, heads, dim] each, and where they stand."""
+    """One row's tokens, [length, heads, dim] each."""
 
     length: int
     seed: int
-    q: Tensor = field(init=False)
-    k: Tensor = field(init=False)
-    v: Tensor = field(init=False)
+    geometry: Geometry
+    tokens: tuple[Tensor, Tensor, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        generator = torch.Generator().manual_seed(self.seed)
-        self.q, self.k, self.v = (
-            torch.randn(self.length, n, DIM, generator=generator) for n in (HEADS, KV_HEADS, KV_HEADS)
+        g, generator = self.geometry, torch.Generator().manual_seed(self.seed)
+        q, k, v = (
+            torch.randn(self.length, n, g.dim, generator=generator, dtype=g.dtype)
+            for n in (g.group * g.kv_heads, g.kv_heads, g.kv_heads)
         )
+        self.tokens = 3 * q, k, v
 
     def expected(self, begin: int, end: int, window: int | None) -> Tensor:
         """[end - begin, heads, dim], token by token."""
+        q, *cache = self.tokens
+        k, v = (x.repeat_interleave(self.geometry.group, 1) for x in cache)
         outputs = []
         for position in range(begin, end):
-            first = 0 if window is None else max(0, position + 1 - window)
-            k, v = (x[first : position + 1].repeat_interleave(HEADS // KV_HEADS, 1) for x in (self.k, self.v))
-            weights = (torch.einsum("hd,thd->ht", self.q[position], k) / DIM**0.5).softmax(-1)
-            outputs.append(torch.einsum("ht,thd->hd", weights, v))
+            seen = slice(0 if window is None else max(0, position + 1 - window), position + 1)
+            scores = torch.einsum("hd,thd->ht", q[position], k[seen]) / self.geometry.dim**0.5
+            outputs.append(torch.einsum("ht,thd->hd", scores.softmax(-1), v[seen]))
         return torch.stack(outputs)
 
 
@@ -48,58 +70,59 @@ class Cache:
 
     rows: int
     max_pages: int
+    geometry: Geometry
+    window: int | None = None
     seed: int = 0
-    page_tokens: int = PAGE_TOKENS
 
     def __post_init__(self) -> None:
+        g, pages = self.geometry, self.rows * self.max_pages
+        self.keys = torch.full((pages, g.kv_heads, g.dim, g.page_tokens), torch.nan, dtype=g.dtype)
+        self.values = torch.full((pages, g.kv_heads, g.page_tokens, g.dim), torch.nan, dtype=g.dtype)
         generator = torch.Generator().manual_seed(self.seed)
-        pages = self.rows * self.max_pages
-        self.keys = torch.full((pages, KV_HEADS, DIM, self.page_tokens), torch.nan)
-        self.values = torch.full((pages, KV_HEADS, self.page_tokens, DIM), torch.nan)
-        self.pages = torch.randperm(pages, generator=generator).view(self.rows, -1).int()
+        self.tables = torch.randperm(pages, generator=generator).view(self.rows, -1).int()
 
     def extend(
-        self,
-        requests: list[Request],
-        positions: list[int],
-        num_tokens: int,
-        *,
-        rows: list[int] | None = None,
-        window: int | None = None,
+        self, requests: list[Request], positions: list[int], num_tokens: int, rows: list[int] | None = None
     ) -> Tensor:
-        tables = (self.pages if rows is None else self.pages[rows]).clone()
+        """The requests stand in these rows, or in all."""
+        tables = (self.tables if rows is None else self.tables[rows]).clone()
         for table, position in zip(tables, positions, strict=True):
-            table[(position + num_tokens - 1) // self.page_tokens + 1 :] = -1
-        new = (
-            torch.stack([x[p : p + num_tokens] for x, p in zip(tokens, positions, strict=True)])
-            for tokens in ([r.q for r in requests], [r.k for r in requests], [r.v for r in requests])
-        )
-        return extend_pages(*new, self.keys, self.values, tables, torch.tensor(positions), window=window)
+            table[(position + num_tokens - 1) // self.geometry.page_tokens + 1 :] = -1
+        places = list(zip(requests, positions, strict=True))
+        q, k, v = (torch.stack([r.tokens[i][p : p + num_tokens] for r, p in places]) for i in range(3))
+        start = torch.tensor(positions)
+        return extend_pages(q, k, v, self.keys, self.values, tables, start, window=self.window)
+
+    def fill(self, requests: list[Request], lengths: list[int]) -> None:
+        """Store each row's first tokens, a step at a time."""
+        for row, (request, length) in enumerate(zip(requests, lengths, strict=True)):
+            for position in range(0, length, MAX_STEP_TOKENS):
+                self.extend([request], [position], min(MAX_STEP_TOKENS, length - position), [row])
 
 
-def fill(cache: Cache, requests: list[Request], lengths: list[int], window: int | None = None) -> None:
-    """Store each row's first tokens, in pieces of a step."""
-    for row, (request, length) in enumerate(zip(requests, lengths, strict=True)):
-        for position in range(0, length, MAX_STEP_TOKENS):
-            n = min(MAX_STEP_TOKENS, length - position)
-            cache.extend([request], [position], n, rows=[row], window=window)
+def filled(
+    lengths: list[int], more: int, window: int | None, geometry: Geometry
+) -> tuple[Cache, list[Request]]:
+    """Requests of these lengths in a cache, and `more` tokens of each; with a window in rings."""
+    requests = [Request(length + more, seed, geometry) for seed, length in enumerate(lengths)]
+    held = max(lengths) + more if window is None else window + MAX_STEP_TOKENS
+    cache = Cache(len(lengths), -(-held // geometry.page_tokens), geometry, window, seed=sum(lengths))
+    cache.fill(requests, lengths)
+    return cache, requests
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    lengths=st.lists(st.integers(0, 150), min_size=1, max_size=4),
+    lengths=st.lists(st.one_of(st.integers(0, 70), st.integers(0, 3 * SPLIT_TOKENS)), min_size=1, max_size=4),
     num_tokens=st.integers(1, MAX_STEP_TOKENS),
-    page_tokens=st.sampled_from([16, 32]),
-    window=st.one_of(st.none(), st.integers(1, 70)),
+    window=st.one_of(st.none(), st.integers(1, 70), st.integers(1, 2 * SPLIT_TOKENS)),
+    geometry=GEOMETRIES,
 )
 def test_a_step_equals_softmax_over_the_row(
-    lengths: list[int], num_tokens: int, page_tokens: int, window: int | None
+    lengths: list[int], num_tokens: int, window: int | None, geometry: Geometry
 ) -> None:
-    requests = [Request(length + num_tokens, seed) for seed, length in enumerate(lengths)]
-    held = 200 if window is None else window + MAX_STEP_TOKENS  # a ring, if there is a window
-    cache = Cache(len(lengths), -(-held // page_tokens), seed=sum(lengths), page_tokens=page_tokens)
-    fill(cache, requests, lengths, window)
-    got = cache.extend(requests, lengths, num_tokens, window=window)
+    cache, requests = filled(lengths, num_tokens, window, geometry)
+    got = cache.extend(requests, lengths, num_tokens)
     for row, (request, length) in enumerate(zip(requests, lengths, strict=True)):
         expected = request.expected(length, length + num_tokens, window)
         torch.testing.assert_close(got[row], expected, atol=1e-5, rtol=1e-5)
@@ -110,37 +133,69 @@ def test_a_step_equals_softmax_over_the_row(
     lengths=st.lists(st.integers(0, 100), min_size=1, max_size=3),
     num_tokens=st.integers(MAX_STEP_TOKENS + 1, 140),
     window=st.one_of(st.none(), st.integers(1, 40)),
+    geometry=GEOMETRIES,
 )
-def test_a_piece_equals_softmax_over_the_row(lengths: list[int], num_tokens: int, window: int | None) -> None:
+def test_a_piece_equals_softmax_over_the_row(
+    lengths: list[int], num_tokens: int, window: int | None, geometry: Geometry
+) -> None:
     """Pieces may be longer than the ring; what a later step reads shows that they were stored."""
-    requests = [Request(length + num_tokens + 2, seed) for seed, length in enumerate(lengths)]
-    held = 250 if window is None else window + MAX_STEP_TOKENS
-    cache = Cache(len(lengths), -(-held // PAGE_TOKENS), seed=sum(lengths))
-    fill(cache, requests, lengths, window)
-    piece = cache.extend(requests, lengths, num_tokens, window=window)
-    step = cache.extend(requests, [n + num_tokens for n in lengths], 2, window=window)
+    cache, requests = filled(lengths, num_tokens + 2, window, geometry)
+    piece = cache.extend(requests, lengths, num_tokens)
+    step = cache.extend(requests, [n + num_tokens for n in lengths], 2)
     got = torch.cat([piece, step], 1)
     for row, (request, length) in enumerate(zip(requests, lengths, strict=True)):
         expected = request.expected(length, request.length, window)
         torch.testing.assert_close(got[row], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_token_stands_in_its_place() -> None:
+@pytest.mark.parametrize("window", [None, 40, 700])
+@pytest.mark.parametrize("group", [1, 3, 6])
+def test_a_token_depends_on_no_other(window: int | None, group: int) -> None:
+    """Bit by bit: neither on the batch, nor on its pages, nor on how many tokens its row appends."""
+    lengths, num_tokens = [0, 37, SPLIT_TOKENS - 3, 1100], 7
+    cache, requests = filled(lengths, num_tokens, window, Geometry(group))
+    together = cache.extend(requests, lengths, num_tokens)
+    for row, (request, length) in enumerate(zip(requests, lengths, strict=True)):
+        alone = Cache(1, cache.max_pages, cache.geometry, window, seed=row)
+        alone.fill([request], [length])
+        for token in range(num_tokens):
+            assert torch.equal(together[row, token], alone.extend([request], [length + token], 1)[0, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_token_stands_in_its_place(dtype: torch.dtype) -> None:
     """The whole cache: new tokens where the table says, and nothing else touched."""
-    request, cache = Request(45, 0), Cache(2, 2)
-    fill(cache, [request], [41])
-    cache.extend([request], [41], 4, rows=[0], window=1)
+    geometry = Geometry(dtype=dtype)
+    request, cache = Request(45, 0, geometry), Cache(2, 2, geometry, window=1)
+    cache.fill([request], [41])
+    cache.extend([request], [41], 4, [0])
     keys, values = torch.full_like(cache.keys, torch.nan), torch.full_like(cache.values, torch.nan)
     for position in range(13, 45):
-        page = cache.pages[0, position // PAGE_TOKENS % 2]
-        keys[page, :, :, position % PAGE_TOKENS] = request.k[position]
-        values[page, :, position % PAGE_TOKENS] = request.v[position]
+        page, place = cache.tables[0, position // geometry.page_tokens % 2], position % geometry.page_tokens
+        keys[page, :, :, place], values[page, :, place] = (x[position] for x in request.tokens[1:])
     torch.testing.assert_close((cache.keys, cache.values), (keys, values), equal_nan=True, atol=0, rtol=0)
 
 
+def test_bfloat16() -> None:
+    exact, rounded = Geometry(dtype=torch.float64), Geometry(dtype=torch.bfloat16)
+    outputs = []
+    for geometry in (exact, rounded):
+        requests = [Request(120, seed, exact) for seed in range(2)]
+        for request in requests:
+            request.tokens = tuple(x.bfloat16().to(geometry.dtype) for x in request.tokens)
+        cache = Cache(2, 8, geometry)
+        outputs.append([cache.extend(requests, [0, 0], 60), cache.extend(requests, [60, 60], 60)])
+        cache = Cache(2, 8, geometry)
+        cache.fill(requests, [100, 41])
+        outputs[-1].append(cache.extend(requests, [100, 41], 3))
+    for expected, got in zip(*outputs, strict=True):
+        assert got.dtype == torch.bfloat16
+        torch.testing.assert_close(got.double(), expected, atol=0.03, rtol=0.03)
+
+
 def test_shapes_are_checked() -> None:
-    q, k = torch.zeros(2, 1, HEADS, DIM), torch.zeros(2, 1, KV_HEADS, DIM)
-    keys, values = torch.zeros(3, KV_HEADS, DIM, PAGE_TOKENS), torch.zeros(3, KV_HEADS, PAGE_TOKENS, DIM)
+    q, k = torch.zeros(2, 1, 4, 16), torch.zeros(2, 1, 2, 16)
+    keys, values = torch.zeros(3, 2, 16, 32), torch.zeros(3, 2, 32, 16)
     table, positions = torch.zeros(2, 3, dtype=torch.int32), torch.zeros(2, dtype=torch.int64)
     for wrong in (
         (q[:, :, :3], k, k, keys, values, table, positions),

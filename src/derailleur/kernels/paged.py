@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from derailleur.errors import ShapeError
+from derailleur.kernels import paged_step
 from derailleur.kernels.attention import banded_attention, cached_attention, causal_attention
 from derailleur.kernels.dispatch import triton_serves
 
@@ -52,6 +53,8 @@ def extend_pages(
     _check(q, k, v, key_pages, value_pages, tables, positions)
     if q.shape[1] > MAX_STEP_TOKENS:
         return _extend_by_piece(q, k, v, key_pages, value_pages, tables, positions, window)
+    if paged_step.serves(q, key_pages):
+        return paged_step.extend(q, k, v, key_pages, value_pages, tables, positions, window)
     _store(k, v, key_pages, value_pages, tables, positions)
     if triton_serves(q, k):
         from derailleur.kernels import triton
@@ -113,7 +116,7 @@ def _extend_by_piece(
     else:
         outputs = []
         for row, position in enumerate(known):
-            piece = [x[row : row + 1] for x in (q, k, v)]
+            piece = q[row : row + 1], k[row : row + 1], v[row : row + 1]
             begin = 0 if window is None else max(0, position - window + 1)
             past = _read(key_pages, value_pages, tables[row], begin, position)
             outputs.append(_attend_to_past(*piece, *past, window))

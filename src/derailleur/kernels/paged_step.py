@@ -1,0 +1,319 @@
+"""A few new tokens of each row attend over pages, on a CPU in float32 (flash-decoding).
+
+What a token sees is cut into splits at fixed positions. In a split the scores of a block of queries, their
+softmax and the weighted values are made page by page; the splits' results are then weighed together in order.
+Every sum has one order, whichever rows, tokens and threads there are, so that a token's output does not
+depend on them. The twin is `attend_to_pages`.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+from numpy.typing import NDArray
+from torch import Tensor
+
+from derailleur.compiled import compiled
+
+Floats = NDArray[np.float32]
+
+LANES = 16
+"""Head widths and pages are whole vectors of so many numbers."""
+SPLIT_TOKENS = 512
+_BLOCK_QUERIES = 8
+_EVERYTHING = 1 << 40  # tokens, more than any row has
+_LOWEST = np.float32(-1e30)
+_ZERO, _HALF, _ONE, _UNDERFLOW = np.float32(0), np.float32(0.5), np.float32(1), np.float32(-126)
+# The polynomial for 2 ** x on [-1/2, 1/2] of least relative error, 2e-9 before rounding.
+_E1, _E2, _E3 = np.float32(0.69314718), np.float32(0.24022648), np.float32(0.05550332)
+_E4, _E5, _E6 = np.float32(0.00961844), np.float32(0.00133989), np.float32(0.00015353)
+
+
+def serves(q: Tensor, key_pages: Tensor) -> bool:
+    """Whether `extend` takes these: float32 on a CPU, without gradients, in whole vectors."""
+    page_tokens = key_pages.shape[-1]
+    return (
+        q.dtype == torch.float32
+        and q.is_cpu
+        and not q.requires_grad
+        and q.shape[-1] % LANES == 0
+        and page_tokens % LANES == 0
+        and SPLIT_TOKENS % page_tokens == 0
+    )
+
+
+def extend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    key_pages: Tensor,
+    value_pages: Tensor,
+    tables: Tensor,
+    positions: Tensor,
+    window: int | None,
+) -> Tensor:
+    """`extend_pages` for up to `MAX_STEP_TOKENS` tokens a row."""
+    q = q.contiguous()
+    out = torch.empty_like(q)
+    _extend(
+        q.numpy(),
+        k.contiguous().numpy(),
+        v.contiguous().numpy(),
+        key_pages.numpy(),
+        value_pages.numpy(),
+        tables.contiguous().numpy(),
+        positions.numpy(),
+        _EVERYTHING if window is None else window,
+        out.numpy(),
+    )
+    return out
+
+
+def _block_product(num_rows: int, num_vectors: int) -> Any:
+    """A kernel that adds a[i : i + num_rows] @ b[:, n : n + num_vectors * LANES] to that block of c.
+
+    The block stays in registers while b passes by once. Plain loops, which LLVM vectorises itself, load and
+    store it over and over and take two to three times as long.
+    """
+    vector = ir.VectorType(ir.FloatType(), LANES)
+    splat = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+
+    @intrinsic
+    def product(context: Any, a: Any, b: Any, c: Any, i: Any, n: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            arrays = [
+                make_array(kind)(target, builder, x)
+                for kind, x in zip(signature.args[:3], arguments[:3], strict=True)
+            ]
+            strides = [cgutils.unpack_tuple(builder, x.strides)[0] for x in arrays]
+            depth = cgutils.unpack_tuple(builder, arrays[1].shape)[0]
+            first_row, first_column = arguments[3:]
+
+            def address(array: int, row: Any, column: Any) -> Any:
+                begin = cgutils.pointer_add(builder, arrays[array].data, builder.mul(row, strides[array]))
+                return builder.gep(begin, [column])
+
+            def vectors(array: int, row: Any) -> list[Any]:
+                columns = [builder.add(first_column, row.type(LANES * x)) for x in range(num_vectors)]
+                return [builder.bitcast(address(array, row, x), vector.as_pointer()) for x in columns]
+
+            def load(pointer: Any) -> Any:
+                loaded = builder.load(pointer)
+                loaded.align = 4
+                return loaded
+
+            rows = [builder.add(first_row, first_row.type(x)) for x in range(num_rows)]
+            targets = [vectors(2, row) for row in rows]
+            sums = [[cgutils.alloca_once_value(builder, load(x)) for x in row] for row in targets]
+            multiply_add = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f32"
+            )
+            with cgutils.for_range(builder, depth) as loop:
+                passing = [load(x) for x in vectors(1, loop.index)]
+                for row, block in zip(rows, sums, strict=True):
+                    factor = builder.load(address(0, row, loop.index))
+                    factor = builder.insert_element(vector(ir.Undefined), factor, ir.IntType(32)(0))
+                    factor = builder.shuffle_vector(factor, vector(ir.Undefined), splat)
+                    for x, total in zip(passing, block, strict=True):
+                        builder.store(builder.call(multiply_add, [factor, x, builder.load(total)]), total)
+            for row, block in zip(targets, sums, strict=True):
+                for pointer, total in zip(row, block, strict=True):
+                    builder.store(builder.load(total), pointer).align = 4
+            return target.get_dummy_value()
+
+        return types.void(a, b, c, i, n), generate
+
+    return product
+
+
+_product_4x4, _product_3x4, _product_2x4, _product_1x4 = (_block_product(rows, 4) for rows in (4, 3, 2, 1))
+_product_4x1, _product_1x1 = _block_product(4, 1), _block_product(1, 1)
+
+
+@compiled
+def _add_product(a: Floats, b: Floats, c: Floats) -> None:
+    """c [m, n] += a [m, k] @ b [k, n], each number summed over k in order; n is whole vectors."""
+    m, columns = c.shape
+    n = 0
+    while n + 4 * LANES <= columns:
+        i = 0
+        while i + 4 <= m:
+            _product_4x4(a, b, c, i, n)
+            i += 4
+        if m - i == 3:
+            _product_3x4(a, b, c, i, n)
+        elif m - i == 2:
+            _product_2x4(a, b, c, i, n)
+        elif m - i == 1:
+            _product_1x4(a, b, c, i, n)
+        n += 4 * LANES
+    while n < columns:
+        i = 0
+        while i + 4 <= m:
+            _product_4x1(a, b, c, i, n)
+            i += 4
+        while i < m:
+            _product_1x1(a, b, c, i, n)
+            i += 1
+        n += LANES
+
+
+@compiled
+def _softmax(scores: Floats) -> tuple[float, float]:
+    """Scores [whole vectors] become powers of two relative to the highest; that, and the powers' sum."""
+    lanes = np.full(LANES, _LOWEST)
+    for t in range(0, scores.shape[0], LANES):
+        for j in range(LANES):
+            lanes[j] = scores[t + j] if scores[t + j] > lanes[j] else lanes[j]
+    highest = _LOWEST
+    for j in range(LANES):
+        highest = max(highest, lanes[j])
+    for t in range(scores.shape[0]):
+        below = scores[t] - highest
+        x = below if below > _UNDERFLOW else _UNDERFLOW
+        whole = np.floor(x + _HALF)
+        x -= whole
+        power = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+        y = (((((_E6 * x + _E5) * x + _E4) * x + _E3) * x + _E2) * x + _E1) * x + _ONE
+        scores[t] = y * power if below > _UNDERFLOW else _ZERO
+    lanes[:] = _ZERO
+    for t in range(0, scores.shape[0], LANES):
+        for j in range(LANES):
+            lanes[j] += scores[t + j]
+    total = _ZERO
+    for j in range(LANES):
+        total += lanes[j]
+    return highest, total
+
+
+@compiled
+def _attend_to_split(
+    queries: Floats,
+    group: int,
+    position: int,
+    window: int,
+    split: int,
+    kv_head: int,
+    key_pages: Floats,
+    value_pages: Floats,
+    table: NDArray[np.int32],
+    mixed: Floats,
+    highest: Floats,
+    total: Floats,
+) -> None:
+    """Queries [T * group, D] of one kv head, the first tokens' first, and what a split gives them."""
+    page_tokens = key_pages.shape[3]
+    begin = split * SPLIT_TOKENS
+    last = position + (queries.shape[0] - 1) // group
+    low = max(position - window + 1 - begin, 0)
+    high = min(last + 1 - begin, SPLIT_TOKENS)
+    first_page, end_page = low // page_tokens, (high + page_tokens - 1) // page_tokens
+    shown = slice(first_page * page_tokens, end_page * page_tokens)
+    scores = np.empty((min(_BLOCK_QUERIES, queries.shape[0]), SPLIT_TOKENS), np.float32)
+    mixed[:] = 0
+    for i in range(0, queries.shape[0], _BLOCK_QUERIES):
+        asking = queries[i : i + _BLOCK_QUERIES]
+        block = scores[: asking.shape[0]]
+        block[:, shown] = 0
+        for j in range(first_page, end_page):
+            page = table[(begin // page_tokens + j) % table.shape[0]]
+            _add_product(asking, key_pages[page, kv_head], block[:, j * page_tokens : (j + 1) * page_tokens])
+        for n in range(asking.shape[0]):
+            seen = position + (i + n) // group - begin + 1
+            block[n, max(seen, shown.start) : shown.stop] = -np.inf
+            block[n, shown.start : max(seen - window, shown.start)] = -np.inf
+            highest[i + n], total[i + n] = _softmax(block[n, shown])
+        for j in range(first_page, end_page):
+            page = table[(begin // page_tokens + j) % table.shape[0]]
+            a, b = max(low, j * page_tokens), min(high, (j + 1) * page_tokens)
+            values = value_pages[page, kv_head, a - j * page_tokens : b - j * page_tokens]
+            _add_product(block[:, a:b], values, mixed[i : i + _BLOCK_QUERIES])
+
+
+@compiled
+def _merge(mixed: Floats, highest: Floats, total: Floats, out: Floats) -> None:
+    """Weigh the splits [splits, ...] of one query together."""
+    top = highest[0]
+    for s in range(1, highest.shape[0]):
+        top = max(top, highest[s])
+    out[:] = 0
+    whole = _ZERO
+    for s in range(highest.shape[0]):
+        weight = np.float32(math.exp2(highest[s] - top))
+        whole += weight * total[s]
+        for d in range(out.shape[0]):
+            out[d] += weight * mixed[s, d]
+    for d in range(out.shape[0]):
+        out[d] /= whole
+
+
+@compiled
+def _extend(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    key_pages: Floats,
+    value_pages: Floats,
+    tables: NDArray[np.int32],
+    positions: NDArray[np.int64],
+    window: int,
+    out: Floats,
+) -> None:
+    """Store and attend; arguments as `extend_pages`', with a window always.
+
+    Args:
+        out: [rows, num_tokens, heads, head_dim].
+    """
+    rows, T, heads, dim = q.shape
+    kv_heads, page_tokens = key_pages.shape[1], key_pages.shape[3]
+    group = heads // kv_heads
+    scale = np.float32(1 / (math.sqrt(dim) * math.log(2)))
+    first = np.empty(rows + 1, np.int64)  # of each row's splits
+    first[0] = 0
+    queries = np.empty((rows, kv_heads, T * group, dim), np.float32)
+    for row in range(rows):
+        for t in range(T):
+            position = positions[row] + t
+            page = tables[row, position // page_tokens % tables.shape[1]]
+            for h in range(kv_heads):
+                for d in range(dim):
+                    key_pages[page, h, d, position % page_tokens] = k[row, t, h, d]
+                    value_pages[page, h, position % page_tokens, d] = v[row, t, h, d]
+            for h in range(heads):
+                for d in range(dim):
+                    queries[row, h // group, t * group + h % group, d] = q[row, t, h, d] * scale
+        low, high = max(positions[row] - window + 1, 0), positions[row] + T
+        first[row + 1] = first[row] + (high - 1) // SPLIT_TOKENS - low // SPLIT_TOKENS + 1
+    mixed = np.empty((first[rows], kv_heads, T * group, dim), np.float32)
+    highest = np.empty((first[rows], kv_heads, T * group), np.float32)
+    total = np.empty_like(highest)
+    for task in range(first[rows] * kv_heads):
+        s, h = task // kv_heads, task % kv_heads
+        row = np.searchsorted(first, s, side="right") - 1
+        split = max(positions[row] - window + 1, 0) // SPLIT_TOKENS + s - first[row]
+        _attend_to_split(
+            queries[row, h],
+            group,
+            positions[row],
+            window,
+            split,
+            h,
+            key_pages,
+            value_pages,
+            tables[row],
+            mixed[s, h],
+            highest[s, h],
+            total[s, h],
+        )
+    for row in range(rows):
+        splits = slice(first[row], first[row + 1])
+        for h in range(kv_heads):
+            for n in range(T * group):
+                target = out[row, n // group, h * group + n % group]
+                _merge(mixed[splits, h, n], highest[splits, h, n], total[splits, h, n], target)
