@@ -8,7 +8,7 @@ TRITON ?= triton>=3.5,<4
 BIN := .venv/bin
 IN_TRITON := TRITON_INTERPRET=1 PYTHONPATH=.venv/triton-site $(BIN)/python -m pytest tests/kernels/triton
 
-.PHONY: quickstart test slow format clean
+.PHONY: quickstart test test-clients slow format clean
 
 quickstart: .venv/core
 	$(BIN)/derailleur run recipes/quickstart.yaml --out runs/quickstart
@@ -20,6 +20,10 @@ test: .venv/dev .venv/triton
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 	if [ -s .venv/triton ]; then cat .venv/triton; else $(IN_TRITON); fi
+
+# Real clients and broken ones against a real server.
+test-clients: .venv/clients
+	$(BIN)/python -m pytest tests/clients -m "clients and not slow"
 
 slow: .venv/dev .venv/triton
 	$(BIN)/python -m pytest -m slow
@@ -41,6 +45,10 @@ clean:
 
 .venv/dev: .venv/core
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+.venv/clients: .venv/dev
+	$(BIN)/python -m pip install --quiet --editable ".[dev,clients]"
 	touch $@
 
 # Empty, or why there is no Triton.
