@@ -122,7 +122,10 @@ def _masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """
     _, T, H, D = q.shape
     kv = k.shape[2]
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+    if q.is_cuda:
+        # Under a mask torch's fused kernels take no grouped heads there: all scores would lie in memory.
+        return cached_attention(q, k.transpose(1, 2), v.transpose(1, 2), mask)
+    if q.dtype != torch.bfloat16:
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1), enable_gqa=kv != H)
         return out.transpose(1, 2)
