@@ -1,6 +1,7 @@
 """The engine as its callers see it: texts, batches, endings, memory, refusals."""
 
 import itertools
+import math
 from collections.abc import Callable
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 
 from derailleur.engine import Engine, EngineConfig, Generation, Request, Sampling
 from derailleur.engine.memory import State
+from derailleur.engine.pages import PageTable
 from derailleur.errors import CapacityError, PlacementError, UserError
 from derailleur.model import Decoder, MixersConfig
+from derailleur.model.mixers import PAGE_TOKENS
 from derailleur.placement import Placement
 
 PLACEMENTS = [Placement(letters) for letters in ("FFFF", "SSSS", "KKKK", "GGGG", "FSKG", "GKSF")]
@@ -137,8 +140,8 @@ def test_a_waiting_request_can_be_cancelled(make_engine: Callable[..., Engine]) 
 def test_first_come_first_served_within_the_budget(make_engine: Callable[..., Engine]) -> None:
     """Memory for one long request: those behind it wait though they would fit, and all get their turn."""
     layers, tensors, kv_heads, head_dim, float_bytes = 4, 2, 2, 16, 4
-    row = layers * tensors * kv_heads * head_dim * float_bytes * 256
-    engine = make_engine(state_memory_bytes=row + row // 2)
+    page = layers * tensors * kv_heads * head_dim * float_bytes * PAGE_TOKENS
+    engine = make_engine(state_memory_bytes=page * math.ceil(170 / PAGE_TOKENS))
     long = Request(prompt=[1] * 150, placement=FULL, max_tokens=20, ignore_eos=True)
     short = Request(prompt=[2] * 10, placement=FULL, max_tokens=4, ignore_eos=True)
     ids = [engine.submit(request) for request in (short, long, long, short)]
@@ -316,7 +319,7 @@ def test_endings_wait_for_min_tokens(engine: Engine, prompts: list[list[int]]) -
 
 
 @pytest.mark.parametrize("draft", [None, Placement("GGGG"), Placement("FSKG")], ids=str)
-@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.8, top_p=0.9, seed=1)])
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.8, seed=1)])
 def test_a_request_whose_numbers_overflow_fails_alone(
     make_engine: Callable[..., Engine], prompts: list[list[int]], draft: Placement | None, sampling: Sampling
 ) -> None:
@@ -346,7 +349,7 @@ def test_a_request_whose_numbers_overflow_fails_alone(
 
 @torch.inference_mode()
 def _poison(state: State) -> None:
-    for pool, slot in zip(state.pools, state.slots, strict=True):
-        for tensor in vars(pool.pool).values():
-            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
-                tensor[slot] = torch.nan
+    for layer in state.layers:
+        entries = layer.pages if isinstance(layer, PageTable) else layer.number
+        for tensor in layer.pool.pool.tensors().values():
+            tensor[entries] = torch.nan

@@ -1,16 +1,22 @@
-"""Slots: taken for the placement's mixers only, zeroed, given back, within the budget."""
+"""Slots and pages: taken for the placement's mixers only, shared, given back, within the budget."""
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from derailleur.engine.memory import Claim, State, StateMemory
+from derailleur.engine.pages import CountedPool, PageTable
 from derailleur.errors import CapacityError
 from derailleur.model import Decoder
+from derailleur.model.mixers import PAGE_TOKENS, KeyValuePages, Paging
 from derailleur.placement import Placement
 
 CPU = torch.device("cpu")
+PAGE_BYTES = 2 * 2 * 16 * 4 * PAGE_TOKENS  # keys and values, heads, head_dim, bytes
 
 
 @pytest.fixture
@@ -18,10 +24,25 @@ def make_memory(supernet: Decoder) -> Callable[[int], StateMemory]:
     return lambda budget: StateMemory(supernet, budget, torch.float32, CPU)
 
 
-def allocate(memory: StateMemory, letters: str, capacity: int = 100, *, scratch: bool = False) -> State:
-    states = memory.allocate([Claim(Placement(letters), capacity, scratch)])
+def allocate(memory: StateMemory, letters: str, tokens: int = 100, *, scratch: bool = False) -> State:
+    states = memory.allocate([Claim(Placement(letters), tokens, scratch)])
     assert states is not None
     return states[0]
+
+
+def fill(state: State, value: float) -> None:
+    for layer in state.layers:
+        entries = layer.pages if isinstance(layer, PageTable) else [layer.number]
+        for tensor in layer.pool.pool.tensors().values():
+            tensor[entries] = value
+
+
+def holds(state: State, value: float) -> bool:
+    return all(
+        bool((tensor[layer.pages if isinstance(layer, PageTable) else [layer.number]] == value).all())
+        for layer in state.layers
+        for tensor in layer.pool.pool.tensors().values()
+    )
 
 
 def test_only_the_placements_mixers_take_memory(make_memory: Callable[[int], StateMemory]) -> None:
@@ -29,53 +50,58 @@ def test_only_the_placements_mixers_take_memory(make_memory: Callable[[int], Sta
     allocate(memory, "FFGG")
     used = memory.used_bytes()
     assert used["F"] > 0 and used["G"] > 0 and used["S"] == used["K"] == 0
-    kv_heads, head_dim, layers, tensors, float_bytes = 2, 16, 2, 2, 4
-    assert used["F"] == layers * tensors * kv_heads * head_dim * 100 * float_bytes
+    assert used["F"] == 2 * math.ceil(100 / PAGE_TOKENS) * PAGE_BYTES
+
+
+def test_a_window_takes_a_ring_of_pages(make_memory: Callable[[int], StateMemory]) -> None:
+    """A window of 12 and 32 tokens that can be forgotten."""
+    memory = make_memory(1 << 30)
+    state = allocate(memory, "FSSF", 10 * PAGE_TOKENS)
+    pages = [len(table.pages) for table in state.tables]
+    ring = math.ceil((12 + 32) / PAGE_TOKENS)
+    assert pages == [10, ring, ring, 10]
+    assert memory.used_bytes()["S"] == 2 * ring * PAGE_BYTES
+
+
+def test_pages_come_as_a_request_grows(make_memory: Callable[[int], StateMemory]) -> None:
+    memory = make_memory(1 << 30)
+    state = allocate(memory, "FFFF", 1)
+    for length in range(3 * PAGE_TOKENS):
+        state.length = length
+        assert memory.reserve(state, 1)
+        assert {len(table.pages) for table in state.tables} == {length // PAGE_TOKENS + 1}
 
 
 def test_memory_returns_to_zero(make_memory: Callable[[int], StateMemory]) -> None:
     memory = make_memory(1 << 30)
     states = [allocate(memory, letters, scratch=True) for letters in ("FSKG", "GGGG", "FSKG", "KKFF")]
-    assert sum(memory.used_bytes().values()) > 0
+    assert memory.used_bytes().total() > 0
     for state in states:
         memory.release(state)
-    assert sum(memory.used_bytes().values()) == 0
+    assert memory.used_bytes().total() == 0 and memory.cached_bytes == 0
+    memory.drop_idle()
+    assert memory.allocated_bytes == 0
 
 
 def test_slots_are_zeroed_and_the_lowest_are_used_again(make_memory: Callable[[int], StateMemory]) -> None:
     memory = make_memory(1 << 30)
-    states = [allocate(memory, "FSKG") for _ in range(3)]
+    states = [allocate(memory, "GKGK") for _ in range(3)]
     assert [state.slots for state in states] == [(0,) * 4, (1,) * 4, (2,) * 4]
-    for pool in states[0].pools:
-        for tensor in pool.pool.tensors().values():
-            tensor.fill_(torch.nan)
+    for state in states:
+        fill(state, torch.nan)
     memory.release(states[2])
     memory.release(states[1])
-    again = allocate(memory, "FSKG")
-    assert again.slots == (1,) * 4
-    for pool, slot in again.held():
-        assert all(not tensor[slot].any() for tensor in pool.pool.tensors().values())
+    again = allocate(memory, "GKGK")
+    assert again.slots == (1,) * 4 and holds(again, 0)
 
 
 def test_pools_grow_and_keep_what_they_hold(make_memory: Callable[[int], StateMemory]) -> None:
     memory = make_memory(1 << 30)
     states = []
     for number in range(1, 8):
-        states.append(allocate(memory, "FGFG"))
-        for pool, slot in states[-1].held():
-            for tensor in pool.pool.tensors().values():
-                tensor[slot] = number
-    for number, state in enumerate(states, 1):
-        for pool, slot in state.held():
-            assert all((tensor[slot] == number).all() for tensor in pool.pool.tensors().values())
-
-
-def test_requests_of_one_capacity_share_a_pool(make_memory: Callable[[int], StateMemory]) -> None:
-    """Keys and values are as long as the request; windows and recurrent states are all of one size."""
-    memory = make_memory(1 << 30)
-    short, long = allocate(memory, "FSKG", 100), allocate(memory, "FSKG", 400)
-    shared = [mine is other for mine, other in zip(short.pools, long.pools, strict=True)]
-    assert shared == [False, True, True, True]
+        states.append(allocate(memory, "FGSK"))
+        fill(states[-1], number)
+    assert all(holds(state, number) for number, state in enumerate(states, 1))
 
 
 def test_scratch_has_own_slots_where_the_state_is_recurrent(
@@ -84,38 +110,95 @@ def test_scratch_has_own_slots_where_the_state_is_recurrent(
     memory = make_memory(1 << 30)
     state = allocate(memory, "FSKG", scratch=True)
     assert state.scratch is not None
-    own = [mine != other for mine, other in zip(state.slots, state.scratch.slots, strict=True)]
-    assert own == [False, False, True, True]
-    for pool, slot in zip(state.pools, state.slots, strict=True):
-        for tensor in pool.pool.tensors().values():
-            tensor[slot] = 3
+    shared = [mine is other for mine, other in zip(state.layers, state.scratch.layers, strict=True)]
+    assert shared == [True, True, False, False]
+    assert set(state.slots).isdisjoint(state.scratch.slots)
+    fill(state, 3)
     state.length = 7
-    scratch = state.restart_scratch(CPU)
-    assert scratch.length == 7
-    for pool, slot in zip(scratch.pools, scratch.slots, strict=True):
-        assert all((tensor[slot] == 3).all() for tensor in pool.pool.tensors().values())
+    scratch = state.restart_scratch()
+    assert scratch.length == 7 and holds(scratch, 3)
+
+
+def test_copies_share_nothing(make_memory: Callable[[int], StateMemory]) -> None:
+    memory = make_memory(1 << 30)
+    source, target = allocate(memory, "FSKG", 200), allocate(memory, "FSKG", 200)
+    fill(source, 5)
+    source.length = 200
+    target.copy_from(source)
+    fill(source, 6)
+    assert target.length == 200 and holds(target, 5)
 
 
 def test_the_budget_holds_and_idle_pools_make_room(make_memory: Callable[[int], StateMemory]) -> None:
-    one_row = 4 * 2 * 2 * 16 * 100 * 4  # layers, keys and values, heads, head_dim, tokens, bytes
-    memory = make_memory(3 * one_row)
+    row = 4 * math.ceil(100 / PAGE_TOKENS) * PAGE_BYTES
+    memory = make_memory(3 * row)
     held = [allocate(memory, "FFFF") for _ in range(3)]
-    assert memory.allocated_bytes <= memory.budget_bytes
+    assert memory.allocated_bytes == memory.budget_bytes
     assert memory.allocate([Claim(Placement("FFFF"), 100)]) is None
     assert memory.allocate([Claim(Placement("GGGG"), 100)]) is None
-    assert memory.used_bytes()["F"] == 3 * one_row
-    for state in held:
+    assert memory.used_bytes()["F"] == 3 * row
+    assert not memory.reserve(held[0], 3 * PAGE_TOKENS)
+    memory.release(held[1])
+    assert memory.reserve(held[0], 3 * PAGE_TOKENS)
+    for state in (held[0], held[2]):
         memory.release(state)
     assert memory.allocate([Claim(Placement("SSGG"), 100)]) is not None
     assert memory.allocated_bytes <= memory.budget_bytes
 
 
 def test_all_claims_or_none(make_memory: Callable[[int], StateMemory]) -> None:
-    one_row = 4 * 2 * 2 * 16 * 100 * 4
-    memory = make_memory(one_row)
+    memory = make_memory(4 * math.ceil(100 / PAGE_TOKENS) * PAGE_BYTES)
     claims = [Claim(Placement("FFFF"), 100), Claim(Placement("SSSS"), 100)]
     assert memory.allocate(claims) is None
-    assert sum(memory.used_bytes().values()) == 0
+    assert memory.used_bytes().total() == 0
     with pytest.raises(CapacityError, match="raise state_memory_bytes"):
         memory.check(claims)
     memory.check(claims[:1])
+
+
+def test_a_shared_page_is_copied_before_it_is_written() -> None:
+    pool = CountedPool(KeyValuePages.of(Paging(1, 8, None), dtype=torch.float32, device=CPU))
+    pool.resize(4)
+    first, second = PageTable(pool, None), PageTable(pool, None)
+    first.prepare(0, PAGE_TOKENS + 3)
+    for page in first.pages:
+        pool.pool.tensors()["keys"][page] = float(page)
+    second.adopt(first.pages)
+    assert second.num_missing(PAGE_TOKENS + 3, PAGE_TOKENS + 4) == 1
+    second.prepare(PAGE_TOKENS + 3, PAGE_TOKENS + 4)
+    assert first.pages[0] == second.pages[0] and first.pages[1] != second.pages[1]
+    keys = pool.pool.tensors()["keys"]
+    assert torch.equal(keys[first.pages[1]], keys[second.pages[1]])
+    first.release()
+    assert pool.num_free == 2 and pool.trim() == pool.bytes_per_entry
+    second.release()
+    assert pool.num_free == pool.num_entries
+
+
+@given(
+    ring=st.one_of(st.none(), st.integers(1, 4)),
+    pieces=st.lists(st.integers(1, 3 * PAGE_TOKENS), min_size=1, max_size=8),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_table_has_a_page_of_its_own_for_every_position_written(
+    ring: int | None, pieces: list[int]
+) -> None:
+    pool = CountedPool(KeyValuePages.of(Paging(1, 8, None), dtype=torch.float32, device=CPU))
+    pool.resize(80)
+    table, other = PageTable(pool, ring), PageTable(pool, ring)
+    length = 0
+    for number, piece in enumerate(pieces):
+        free, missing = pool.num_free, table.num_missing(length, length + piece)
+        table.prepare(length, length + piece)
+        assert pool.num_free == free - missing
+        length += piece
+        written = range((length - piece) // PAGE_TOKENS, math.ceil(length / PAGE_TOKENS))
+        places = {page if ring is None else page % ring for page in written}
+        assert max(places) < len(table.pages) <= (ring or 80)
+        assert not any(pool.is_shared(int(table.pages[place])) for place in places)
+        assert len(set(table.pages.tolist())) == len(table.pages)
+        if number == 0:
+            other.adopt(table.pages)
+    table.release()
+    other.release()
+    assert pool.num_free == 80

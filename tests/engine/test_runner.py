@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derailleur.engine.memory import Claim, State, StateMemory
+from derailleur.engine.pages import PageTable
 from derailleur.engine.plan import Piece
 from derailleur.engine.runner import Runner
 from derailleur.model import Decoder
@@ -119,9 +120,10 @@ def test_a_nan_in_one_state_stays_there(supernet: Decoder) -> None:
     runner = Runner(supernet, CPU)
     texts = [random_tokens(30, seed) for seed in range(3)]
     runner.step([Piece(state, text[:20]) for state, text in zip(states, texts, strict=True)])
-    for pool, slot in states[1].held():
-        for tensor in pool.pool.tensors().values():
-            tensor[slot] = torch.nan
+    for layer in states[1].layers:
+        entries = layer.pages if isinstance(layer, PageTable) else layer.number
+        for tensor in layer.pool.pool.tensors().values():
+            tensor[entries] = torch.nan
     for places in ([0, 1, 2], [0, 2]):
         start = states[0].length
         output = runner.step([Piece(states[i], texts[i][start : start + 5]) for i in places])

@@ -1,5 +1,6 @@
 """A teacher whose upper layers attend in a window: their slots are rings, and texts stay the same."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from derailleur.engine import Engine, EngineConfig
 from derailleur.engine.memory import Claim, StateMemory
 from derailleur.model import Decoder, DecoderConfig, FullAttentionConfig, GdnConfig, MixersConfig
+from derailleur.model.mixers import PAGE_TOKENS
 from derailleur.placement import Placement
 
 WINDOW, LAYERS, EOS = 12, 4, 96
@@ -44,13 +46,13 @@ def decoder() -> Decoder:
     return decoder.eval()
 
 
-def test_slots_are_sized_by_layer(decoder: Decoder) -> None:
+def test_upper_layers_have_rings(decoder: Decoder) -> None:
     memory = StateMemory(decoder, 1 << 30, torch.float32, torch.device("cpu"))
     states = memory.allocate([Claim(Placement("FFFG"), 1_000)])
     assert states is not None
-    sizes = [pool.pool.bytes_per_slot for pool in states[0].pools]
-    assert sizes[0] == sizes[1] == 2 * 2 * 8 * 4 * 1_000
-    assert sizes[2] < 2 * 2 * 8 * 4 * 100 and sizes[3] < sizes[0]
+    whole = math.ceil(1_000 / PAGE_TOKENS)
+    assert [len(table.pages) for table in states[0].tables][:2] == [whole, whole]
+    assert len(states[0].tables[2].pages) < whole / 4
 
 
 @pytest.mark.parametrize("draft", [None, "FFFG"])

@@ -317,7 +317,7 @@ def test_copy_and_grow_keep_the_state(mixer: Mixer, x: Tensor) -> None:
     pool = dirty_pool(mixer)
     extend(mixer, pool, x[:1, :40], [2], 0)
     pool.copy(2, torch.tensor([4, 1]))
-    pool.grow(11)
+    pool.resize(11)
     assert pool.num_slots == 11
     for slot in (1, 2, 4):
         close(extend(mixer, pool, x[:1, 40:], [slot], 40), expected[:, 40:])

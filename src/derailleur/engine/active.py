@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from derailleur.engine.choosing import Choice, Chooser
-from derailleur.engine.memory import Claim, State
+from derailleur.engine.memory import State
 from derailleur.engine.plan import Piece
 from derailleur.engine.request import FinishReason, Request
 from derailleur.engine.speculative import MAX_CATCH_UP_TOKENS, Draft, DraftTask
@@ -16,14 +16,15 @@ class ActiveRequest:
     """A request, its tokens so far, and its states once it is admitted.
 
     Attributes:
-        claims: the memory that it needs: its placement's, then its draft's.
         tokens: the prompt and what was generated.
         chooser: how it chooses tokens.
+        preempted: whether it gave its states back and waits again.
+        num_cached: tokens of its prompt that were remembered, not read; None before it is admitted.
+        num_reported: tokens of its prompt whose log-probabilities were given out.
     """
 
     id: int
     request: Request
-    claims: Sequence[Claim]
     tokens: list[int]
     text: StopText
     chooser: Chooser
@@ -31,6 +32,9 @@ class ActiveRequest:
     state: State = field(init=False)
     draft: Draft | None = None
     finish_reason: FinishReason | None = None
+    preempted: bool = False
+    num_cached: int | None = None
+    num_reported: int = 0
 
     @property
     def num_generated(self) -> int:
@@ -41,6 +45,16 @@ class ActiveRequest:
     def num_remaining(self) -> int:
         """Tokens that may still be generated."""
         return self.request.max_tokens - self.num_generated
+
+    @property
+    def num_unread(self) -> int:
+        """Tokens to read before it decodes; the last generated one belongs to the step that decodes."""
+        return len(self.tokens) - self.state.length - (self.num_generated > 0)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it does not decode yet, or, after it gave way, not yet again."""
+        return self.num_unread > 0
 
     @property
     def num_behind(self) -> int:

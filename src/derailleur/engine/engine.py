@@ -16,16 +16,17 @@ from pydantic import Field
 
 from derailleur.config import Config
 from derailleur.engine.active import ActiveRequest, Work
+from derailleur.engine.budget import state_budget_bytes
 from derailleur.engine.choosing import Chooser
 from derailleur.engine.drafting import Drafting
 from derailleur.engine.grammar import Grammar, Grammars
 from derailleur.engine.logprobs import prompt_logprobs, token_logprobs
 from derailleur.engine.memory import Claim, State, StateMemory
 from derailleur.engine.plan import Piece
-from derailleur.engine.request import NGRAM, Delta, DraftSource, Generation, Request
+from derailleur.engine.request import Delta, DraftSource, Generation, Request
 from derailleur.engine.runner import Runner
 from derailleur.engine.sampling import GREEDY, Sampling
-from derailleur.engine.scheduler import Scheduler
+from derailleur.engine.scheduler import Limit, Scheduler
 from derailleur.engine.speculative import MAX_DRAFT_TOKENS, propose
 from derailleur.engine.speed import DecodeSpeed, decode_speed
 from derailleur.engine.text import StopText, Tokenizer
@@ -36,8 +37,6 @@ from derailleur.model import Decoder, DecoderLayer, load_model, model_folder
 from derailleur.model.checkpoint import generation_settings
 from derailleur.placement.placement import Placement
 
-_SMALLEST_CAPACITY_TOKENS = 128
-
 
 class EngineConfig(Config):
     """Settings of the engine."""
@@ -47,11 +46,20 @@ class EngineConfig(Config):
         ge=2,
         description="longest prompt and completion together, tokens; the model's context if absent",
     )
-    state_memory_bytes: int = Field(
-        2 << 30, gt=0, description="budget for keys, values and recurrent states of all requests, bytes"
+    state_memory_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="budget for keys, values and recurrent states of all requests, bytes; half of the "
+        "memory that the machine has to spare if absent (on a GPU nine tenths)",
     )
     max_rows: int = Field(64, ge=1, description="most requests that run at once; others wait")
     prefill_tokens: int = Field(512, ge=1, description="prompt tokens read per step, tokens")
+    prefix_cache: bool = Field(
+        True, description="remember what was read, so that a text with the same beginning is not read again"
+    )
+    snapshot_tokens: int = Field(
+        512, ge=1, description="how far apart recurrent states of a prompt are remembered, tokens"
+    )
     max_draft_tokens: int = Field(
         8, ge=1, le=MAX_DRAFT_TOKENS, description="longest draft of self-speculation, tokens"
     )
@@ -68,12 +76,18 @@ class EngineLoad:
     """What the engine is busy with.
 
     Attributes:
+        limited_by: why the first that waits does.
+        num_preempted: how often a request gave its memory back and read its text again later.
         used_bytes: state memory that requests hold, by the letter of the mixer.
+        cached_bytes: what only the prefix cache holds; it goes where requests need the room.
     """
 
     running: int
     waiting: int
+    limited_by: Limit | None
+    num_preempted: int
     used_bytes: Mapping[str, int]
+    cached_bytes: int
     budget_bytes: int
 
 
@@ -101,12 +115,14 @@ class Engine:
         self.max_context = config.max_context or model.config.max_positions
         model.check_positions(self.max_context)
         self.runner = Runner(model, weight.device)
-        self.memory = StateMemory(model, config.state_memory_bytes, weight.dtype, weight.device)
+        budget = config.state_memory_bytes or state_budget_bytes(weight.device)
+        self.memory = StateMemory(model, budget, weight.dtype, weight.device)
         self.scheduler = Scheduler(
             self.memory,
             max_rows=config.max_rows,
             prefill_tokens=config.prefill_tokens,
             max_draft_tokens=config.max_draft_tokens,
+            snapshot_tokens=config.snapshot_tokens if config.prefix_cache else None,
         )
         self._grammars = Grammars(tokenizer, model.config.vocab_size)
         self._drafting = Drafting(always=config.drafting == "always")
@@ -128,7 +144,13 @@ class Engine:
         """What the engine is busy with."""
         scheduler, memory = self.scheduler, self.memory
         return EngineLoad(
-            len(scheduler.running), len(scheduler.waiting), memory.used_bytes(), memory.budget_bytes
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            limited_by=scheduler.limited_by,
+            num_preempted=scheduler.num_preempted,
+            used_bytes=memory.used_bytes(),
+            cached_bytes=memory.cached_bytes,
+            budget_bytes=memory.budget_bytes,
         )
 
     def submit(self, request: Request) -> int:
@@ -145,7 +167,10 @@ class Engine:
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}, "
                 f"together {needed}; the context is {self.max_context}"
             )
-        self.memory.check(active.claims)
+        claims = [Claim(request.placement, needed)]
+        if isinstance(request.draft, Placement):
+            claims.append(Claim(request.draft, needed, scratch=True))
+        self.memory.check(claims)
         self._active[active.id] = active
         self.scheduler.waiting.append(active)
         return active.id
@@ -162,8 +187,10 @@ class Engine:
         """Run one step; gives what it added, at most one delta a request."""
         begin = time.perf_counter()
         self.scheduler.admit()
+        reading = self.scheduler.read()
         decoding = self._decode()
-        works = [*decoding, *self.scheduler.read_prompts()]
+        # Those that decode may have taken the memory of one that reads.
+        works = [*decoding, *(work for work in reading if not work.active.preempted)]
         if not works:
             return []
         output = self.runner.step([work.piece for work in works])
@@ -253,15 +280,13 @@ class Engine:
             raise UserError(
                 "min_tokens and a grammar do not go together: the grammar says where the text ends"
             )
-        capacity = _capacity(len(request.prompt) + request.max_tokens)
-        claims = [Claim(self._checked(request.placement), capacity)]
-        if request.draft is not None and request.draft != NGRAM:
-            claims.append(Claim(self._checked(request.draft), capacity, scratch=True))
+        self._check(request.placement)
+        if isinstance(request.draft, Placement):
+            self._check(request.draft)
         stop_tokens = request.stop_tokens | (frozenset() if request.ignore_eos else self._eos_ids)
         return ActiveRequest(
             id=next(self._ids),
             request=request,
-            claims=claims,
             tokens=list(request.prompt),
             text=StopText(self.tokenizer, request.stop),
             chooser=self._chooser(request, stop_tokens),
@@ -281,7 +306,8 @@ class Engine:
             constraint=None if grammar is None else self._grammars.constraint(grammar, endings),
         )
 
-    def _checked(self, placement: Placement) -> Placement:
+    def _check(self, placement: Placement) -> None:
+        """Raise PlacementError if the model has no such placement."""
         if len(placement) != self.num_layers:
             raise PlacementError(
                 f"placement '{placement}' has {len(placement)} layers, the model has {self.num_layers}"
@@ -289,12 +315,12 @@ class Engine:
         for layer, letter in zip(self.decoder.layers, placement, strict=True):
             assert isinstance(layer, DecoderLayer)
             layer.mixer(letter)
-        return placement
 
     def _decode(self) -> list[Work]:
         """The next token of every request that has read its prompt, and what was drafted after it."""
-        decoding = [a for a in self.scheduler.running if a.num_generated and not a.waits_for_draft]
+        decoding = [a for a in self.scheduler.running if not a.reads and not a.waits_for_draft]
         tasks = self._drafting.tasks(decoding, num_running=len(self.scheduler.running))
+        decoding = self.scheduler.secure(decoding, tasks)
         proposals = dict(zip(tasks, propose(self.runner, list(tasks.values())), strict=True))
         works = []
         for active in decoding:
@@ -308,6 +334,7 @@ class Engine:
     def _advance(self, work: Work, chosen: Sequence[int], logits: torch.Tensor) -> Delta | None:
         """Give a request its chosen tokens; frees its memory if they end it."""
         active, request = work.active, work.active.request
+        self.scheduler.remember(active, work.piece.state)
         if work.piece.state is not active.state:
             return None
         if work.num_choices and not chosen:
@@ -327,6 +354,7 @@ class Engine:
         if request.max_tokens == 0 and active.state.length == len(request.prompt):
             active.finish_reason = "length"
         if active.finish_reason:
+            self.scheduler.remember(active, active.state)
             self.cancel(active.id)
         elif not (tokens or logprobs):
             return None
@@ -336,6 +364,7 @@ class Engine:
             tokens=tokens,
             text=text,
             num_accepted=min(count_accepted(work.proposed, chosen), len(tokens)),
+            num_cached=active.num_cached if reading else None,
             logprobs=logprobs,
             finish_reason=active.finish_reason,
             speculation=ended_draft.pace.statistics if ended_draft else None,
@@ -350,11 +379,6 @@ def _available(device: str) -> torch.device:
     if known.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device: '{device}' is not available on this machine; expected cpu")
     return known
-
-
-def _capacity(num_tokens: int) -> int:
-    """Round up, so that requests of similar length share a pool."""
-    return 1 << max(num_tokens - 1, _SMALLEST_CAPACITY_TOKENS - 1).bit_length()
 
 
 def _eos_ids(folder: Path) -> frozenset[int]:

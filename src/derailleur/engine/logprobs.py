@@ -28,12 +28,18 @@ def token_logprobs(logits: Tensor, tokens: Sequence[int], num_top: int) -> list[
 def prompt_logprobs(work: Work, logits: Tensor) -> list[TokenLogprob]:
     """Of the prompt's tokens that a piece of it predicts; the first token of a prompt has none.
 
+    A request that gave way reads its prompt again, but reports no token twice.
+
     Args:
         work: after its step.
         logits: [tokens of the piece, vocab].
     """
-    prompt, start = work.active.request.prompt, work.active.state.length - len(work.piece.tokens)
+    active = work.active
+    prompt, start = active.request.prompt, active.state.length - len(work.piece.tokens)
     first = [TokenLogprob(prompt[0], None)] if start == 0 else []
-    predicted = prompt[start + 1 : work.active.state.length + 1]
-    num_top = work.active.request.sampling.logprobs or 0
-    return first + token_logprobs(logits[: len(predicted)], predicted, num_top)
+    predicted = prompt[start + 1 : active.state.length + 1]
+    num_top = active.request.sampling.logprobs or 0
+    entries = first + token_logprobs(logits[: len(predicted)], predicted, num_top)
+    fresh = entries[max(active.num_reported - (start + 1 - len(first)), 0) :]
+    active.num_reported += len(fresh)
+    return fresh

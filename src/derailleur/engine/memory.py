@@ -1,20 +1,25 @@
-"""State memory: which slots of which pools hold the state of which request.
+"""State memory: which slots and pages hold the state of which request, within a budget of bytes.
 
-Every layer has a pool per mixer (and per slot size: a key-value slot is as long as its request). A
-request takes one slot in each layer, in the pool of the mixer that its placement names, and nothing in
-the others. Pools grow on demand; what they occupy together stays within a budget of bytes.
+Keys and values lie in pages that all layers and requests draw from one pool: a table of them grows with its
+request, and is a ring under a window. Recurrent states have one size, and a pool of slots per layer and
+mixer. A request holds memory for the mixers that its placement names, and nothing for the others. Pools
+grow on demand and shrink when others need the room; where that is not enough, remembered prefixes go, the
+least recently used first.
 """
 
-import heapq
+import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from derailleur.engine.pages import CountedPool, PageTable
+from derailleur.engine.prefix import Prefix, PrefixCache, SharedPages
 from derailleur.errors import CapacityError
 from derailleur.model.decoder import Decoder, DecoderLayer
-from derailleur.model.mixers import Mixer, Pool
+from derailleur.model.mixers import MAX_TRACE_TOKENS, PAGE_TOKENS, KeyValuePages, Mixer, Paging, Snapshot
 from derailleur.placement.placement import Placement
 
 
@@ -23,40 +28,23 @@ class Claim:
     """What one placement of one request needs.
 
     Attributes:
-        capacity_tokens: how many tokens the state must be able to hold.
+        num_tokens: how many tokens the state must be able to hold.
         scratch: also a second state that can run ahead and be forgotten, for drafting.
+        text: what will be read; a remembered beginning of it is resumed from.
     """
 
     placement: Placement
-    capacity_tokens: int
+    num_tokens: int
     scratch: bool = False
+    text: Sequence[int] = ()
 
 
-@dataclass(eq=False)
-class SlotPool:
-    """A mixer's pool in one layer, and which of its slots are free (a heap)."""
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A recurrent state's place in one layer."""
 
-    mixer: Mixer
-    pool: Pool
-    free: list[int]
-
-    @property
-    def used_bytes(self) -> int:
-        """Memory of the slots that requests hold."""
-        return (self.pool.num_slots - len(self.free)) * self.pool.bytes_per_slot
-
-    def take(self, device: torch.device) -> int:
-        """The lowest free slot, zeroed. Low slots keep the rows of a batch next to each other."""
-        slot = heapq.heappop(self.free)
-        self.pool.clear(torch.tensor([slot], device=device))
-        return slot
-
-    def add(self, num_slots: int) -> None:
-        """Enlarge the pool."""
-        first = self.pool.num_slots
-        self.pool.grow(first + num_slots)
-        for slot in range(first, first + num_slots):
-            heapq.heappush(self.free, slot)
+    pool: CountedPool
+    number: int
 
 
 @dataclass(eq=False)
@@ -64,67 +52,96 @@ class State:
     """What a request remembers under one placement.
 
     Attributes:
-        pools, slots: one per layer.
+        layers: where it lies, one a layer.
         length: how many tokens the state has consumed.
+        writable: up to which position pages are there that nobody else holds.
         scratch: a state that runs ahead of this one. It has slots of its own where the state is
-            recurrent; keys and values are addressed by position, so there it shares this state's.
+            recurrent; keys and values are addressed by position, so there it shares this state's pages.
     """
 
     placement: Placement
-    pools: tuple[SlotPool, ...]
-    slots: tuple[int, ...]
+    layers: tuple[Slot | PageTable, ...]
     length: int = 0
+    writable: int = 0
     scratch: "State | None" = None
 
-    def copy_from(self, source: "State", device: torch.device) -> None:
-        """Become equal to a state of the same placement and capacity."""
-        self.length = source.length
-        for pool, slot, mine in zip(self.pools, source.slots, self.slots, strict=True):
-            if slot != mine:
-                pool.pool.copy(slot, torch.tensor([mine], device=device))
+    @property
+    def tables(self) -> list[PageTable]:
+        """Its page tables."""
+        return [layer for layer in self.layers if isinstance(layer, PageTable)]
 
-    def restart_scratch(self, device: torch.device) -> "State":
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The numbers of its slots."""
+        return tuple(layer.number for layer in self.layers if isinstance(layer, Slot))
+
+    @property
+    def exact(self) -> bool:
+        """Whether it knows its text as a whole only."""
+        return self.exact_at(self.length)
+
+    def exact_at(self, num_tokens: int) -> bool:
+        """Whether it does after so many tokens: it has a recurrent layer, or a ring that came round."""
+        return any(isinstance(layer, Slot) or layer.comes_round(num_tokens) for layer in self.layers)
+
+    def copy_from(self, source: "State") -> None:
+        """Become equal to a state of the same placement, of which no page is shared with this one."""
+        self.length = source.length
+        for mine, other in zip(self.layers, source.layers, strict=True):
+            if isinstance(mine, Slot) and isinstance(other, Slot):
+                mine.pool.copy_to(other.number, mine.number)
+            elif isinstance(mine, PageTable) and isinstance(other, PageTable) and mine is not other:
+                for target, page in zip(mine.pages.tolist(), other.pages.tolist(), strict=False):
+                    mine.pool.copy_to(page, target)
+
+    def restart_scratch(self) -> "State":
         """Set the scratch state to this state, and give it."""
         assert self.scratch is not None, "only a draft's state has a scratch state"
-        self.scratch.copy_from(self, device)
+        self.scratch.copy_from(self)
         return self.scratch
-
-    def held(self) -> set[tuple[SlotPool, int]]:
-        """Every slot that this state and its scratch hold."""
-        states = [self] if self.scratch is None else [self, self.scratch]
-        return {pair for state in states for pair in zip(state.pools, state.slots, strict=True)}
-
-
-@dataclass(frozen=True)
-class _SlotKind:
-    """Slots of one layer, mixer and size are interchangeable."""
-
-    layer: int
-    letter: str
-    bytes_per_slot: int
-    capacity_tokens: int = field(compare=False)
-    recurrent: bool = field(compare=False)
 
 
 class StateMemory:
-    """All pools of a decoder, within a budget of bytes."""
+    """All pools of a decoder, within a budget of bytes.
+
+    Attributes:
+        prefixes: what can be resumed from.
+    """
 
     def __init__(self, decoder: Decoder, budget_bytes: int, dtype: torch.dtype, device: torch.device) -> None:
         self.budget_bytes = budget_bytes
+        self.prefixes = PrefixCache()
         self._decoder, self._dtype, self._device = decoder, dtype, device
-        self._pools: dict[_SlotKind, SlotPool] = {}
-        self._sizes: dict[tuple[int, str, int], tuple[int, bool]] = {}
+        self._slots: dict[tuple[int, str], CountedPool] = {}
+        self._pages: dict[tuple[int, int], CountedPool] = {}
+        self._states: set[State] = set()
 
     @property
     def allocated_bytes(self) -> int:
-        """What the pools occupy, free slots included."""
-        return sum(pool.pool.num_slots * kind.bytes_per_slot for kind, pool in self._pools.items())
+        """What the pools occupy, free entries included, and the remembered recurrent states."""
+        return sum(pool.num_bytes for pool in self._pools) + self.prefixes.snapshot_bytes
+
+    @property
+    def cached_bytes(self) -> int:
+        """What only remembered prefixes hold."""
+        taken = sum((pool.num_entries - pool.num_free) * pool.bytes_per_entry for pool in self._pools)
+        return taken - self.used_bytes().total() + self.prefixes.snapshot_bytes
 
     def used_bytes(self) -> Counter[str]:
-        """What requests hold, by the letter of the mixer."""
-        used: Counter[str] = Counter()
-        for pool in self._pools.values():
-            used[pool.mixer.letter] += pool.used_bytes
+        """What requests hold, by the letter of the mixer; a page that several share counts once."""
+        slots: Counter[tuple[str, int]] = Counter()
+        pages: dict[tuple[str, CountedPool], list[np.ndarray]] = {}
+        for state in self._states:
+            for letter, layer in zip(state.placement, state.layers, strict=True):
+                if isinstance(layer, PageTable):
+                    pages.setdefault((letter, layer.pool), []).append(layer.pages)
+                else:
+                    slots[letter, layer.pool.bytes_per_entry] += 2 if state.scratch else 1
+        used = Counter(dict.fromkeys(self._decoder.config.mixers.letters, 0))
+        for (letter, size), count in slots.items():
+            used[letter] += size * count
+        for (letter, pool), held in pages.items():
+            used[letter] += len(np.unique(np.concatenate(held))) * pool.bytes_per_entry
         return used
 
     def check(self, claims: Sequence[Claim]) -> None:
@@ -133,7 +150,7 @@ class StateMemory:
         Raises:
             CapacityError: if the claims exceed the whole budget.
         """
-        required = sum(kind.bytes_per_slot * count for kind, count in self._needed(claims).items())
+        required = sum(self._bytes(claim) for claim in claims)
         if required > self.budget_bytes:
             raise CapacityError(
                 f"the request needs {required:,} bytes of state, the budget is {self.budget_bytes:,}: "
@@ -142,87 +159,191 @@ class StateMemory:
 
     def allocate(self, claims: Sequence[Claim]) -> list[State] | None:
         """Grant all claims, or none: None means that other requests must finish first."""
-        needed = self._needed(claims)
-        if not self._make_room(needed):
-            self.drop_idle_pools()
-            if not self._make_room(needed):
+        states: list[State] = []
+        for claim in claims:
+            state = self._grant(claim)
+            if state is None:
+                for granted in states:
+                    self.release(granted)
                 return None
-        return [self._grant(claim) for claim in claims]
+            states.append(state)
+        return states
+
+    def reserve(self, state: State, num_tokens: int) -> bool:
+        """Have pages for the next tokens of a state; False, and nothing is done, if there are too few."""
+        end = state.length + num_tokens
+        if end <= state.writable:
+            return True
+        tables = state.tables
+        needed: Counter[CountedPool] = Counter()
+        for table in tables:
+            needed[table.pool] += table.num_missing(state.length, end)
+        if not self._ensure(needed):
+            return False
+        for table in tables:
+            table.prepare(state.length, end)
+        # In a ring the page after this one may be shared.
+        state.writable = -(-end // PAGE_TOKENS) * PAGE_TOKENS
+        return True
 
     def release(self, state: State) -> None:
-        """Take a state's slots back."""
-        for pool, slot in state.held():
-            heapq.heappush(pool.free, slot)
+        """Take a state's slots and pages back."""
+        self._states.discard(state)
+        for layer in state.layers:
+            if isinstance(layer, PageTable):
+                layer.release()
+        for own in (state, state.scratch):
+            for layer in own.layers if own is not None else ():
+                if isinstance(layer, Slot):
+                    layer.pool.give_back(np.array([layer.number]))
 
-    def drop_idle_pools(self) -> None:
-        """Return the memory of pools of which no slot is held."""
-        self._pools = {kind: pool for kind, pool in self._pools.items() if pool.used_bytes}
+    def remember(self, state: State, text: Sequence[int]) -> None:
+        """Keep what a state has read, as far as there is room, for other requests to resume from.
 
-    def _grant(self, claim: Claim) -> State:
-        kinds = self._kinds(claim)
-        pools = tuple(self._pools[kind] for kind in kinds)
-        state = State(claim.placement, pools, tuple(pool.take(self._device) for pool in pools))
-        if claim.scratch:
-            own = zip(kinds, pools, state.slots, strict=True)
-            slots = tuple(pool.take(self._device) if kind.recurrent else slot for kind, pool, slot in own)
-            state.scratch = State(claim.placement, pools, slots)
-        return state
+        Args:
+            text: whose first `state.length` tokens it has consumed.
+        """
+        read = text[: state.length]
+        if state.length < PAGE_TOKENS or self.prefixes.knows(state.placement, read):
+            return
+        size = sum(layer.pool.bytes_per_entry for layer in state.layers if isinstance(layer, Slot))
+        while self.allocated_bytes + size > self.budget_bytes:
+            if not (self._trim() or self.prefixes.drop_oldest()):
+                return
+        layers = tuple(_shared(layer, state.length) for layer in state.layers)
+        self.prefixes.add(Prefix(state.placement, np.asarray(read, np.int32), layers, state.exact))
+        state.writable = state.length
 
-    def _make_room(self, needed: Counter[_SlotKind]) -> bool:
-        """Add the slots that are missing, as many again where the budget allows it."""
-        missing = Counter({kind: count - self._num_free(kind) for kind, count in needed.items()})
-        missing = +missing
-        generous = {kind: max(count, self._num_slots(kind)) for kind, count in missing.items()}
+    def drop_idle(self) -> None:
+        """Forget all prefixes and return the memory of free entries."""
+        while self.prefixes.drop_oldest():
+            pass
+        self._trim()
+
+    @property
+    def _pools(self) -> list[CountedPool]:
+        return [*self._slots.values(), *self._pages.values()]
+
+    def _grant(self, claim: Claim) -> State | None:
+        found = self.prefixes.find(claim.placement, claim.text) if claim.text else None
+        pools = [self._pool(layer, letter) for layer, letter in enumerate(claim.placement)]
+        pagings = [self._mixer(layer, letter).paging for layer, letter in enumerate(claim.placement)]
+        slots = [pool for pool, paging in zip(pools, pagings, strict=True) if paging is None]
+        tables = {
+            layer: PageTable(pool, _num_ring_pages(paging))
+            for layer, (pool, paging) in enumerate(zip(pools, pagings, strict=True))
+            if paging is not None
+        }
+        if found is not None:
+            # First of all: now the prefix may be forgotten.
+            _adopt(tables, *found)
+        ways = 2 if claim.scratch else 1
+        if not self._ensure(Counter(slots * ways)):
+            for table in tables.values():
+                table.release()
+            return None
+
+        def state() -> State:
+            layers = (tables.get(i) or Slot(pool, pool.take()) for i, pool in enumerate(pools))
+            return State(claim.placement, tuple(layers))
+
+        made = state()
+        made.scratch = state() if claim.scratch else None
+        self._states.add(made)
+        self._set(made, found)
+        if not self.reserve(made, claim.num_tokens - made.length):
+            self.release(made)
+            return None
+        return made
+
+    def _set(self, state: State, found: tuple[Prefix, int] | None) -> None:
+        """Begin at the end of a prefix, or with nothing."""
+        if found is not None:
+            state.length = state.writable = found[1]
+        for i, layer in enumerate(state.layers):
+            if not isinstance(layer, Slot):
+                continue
+            remembered = None if found is None else found[0].layers[i]
+            if remembered is None or isinstance(remembered, SharedPages):
+                layer.pool.pool.clear(torch.tensor([layer.number]))
+            else:
+                layer.pool.pool.restore(layer.number, remembered)
+
+    def _ensure(self, needed: Mapping[CountedPool, int]) -> bool:
+        """Have so many free entries."""
+        while not self._grow(needed):
+            if not (self._trim() or self.prefixes.drop_oldest()):
+                return False
+        return True
+
+    def _grow(self, needed: Mapping[CountedPool, int]) -> bool:
+        """Add the entries that are missing, as many again as there are where the budget allows it."""
+        missing = +Counter({pool: count - pool.num_free for pool, count in needed.items()})
+        if not missing:
+            return True
+        generous = {pool: max(count, pool.num_entries) for pool, count in missing.items()}
+        room = self.budget_bytes - self.allocated_bytes
         for added in (generous, missing):
-            growth = sum(kind.bytes_per_slot * count for kind, count in added.items())
-            if self.allocated_bytes + growth <= self.budget_bytes:
-                for kind, count in added.items():
-                    self._add(kind, count)
+            if sum(pool.bytes_per_entry * count for pool, count in added.items()) <= room:
+                for pool, count in added.items():
+                    pool.resize(pool.num_entries + count)
                 return True
         return False
 
-    def _add(self, kind: _SlotKind, num_slots: int) -> None:
-        if kind in self._pools:
-            self._pools[kind].add(num_slots)
-        else:
-            mixer = self._mixer(kind.layer, kind.letter)
-            pool = mixer.new_pool(num_slots, kind.capacity_tokens, dtype=self._dtype, device=self._device)
-            self._pools[kind] = SlotPool(mixer, pool, list(range(num_slots)))
+    def _trim(self) -> bool:
+        """Return the memory of free entries; False if there was none."""
+        return sum(pool.trim() for pool in self._pools) > 0
 
-    def _num_slots(self, kind: _SlotKind) -> int:
-        return self._pools[kind].pool.num_slots if kind in self._pools else 0
-
-    def _num_free(self, kind: _SlotKind) -> int:
-        return len(self._pools[kind].free) if kind in self._pools else 0
-
-    def _needed(self, claims: Sequence[Claim]) -> Counter[_SlotKind]:
-        needed: Counter[_SlotKind] = Counter()
-        for claim in claims:
-            kinds = self._kinds(claim)
-            needed.update(kinds)
-            if claim.scratch:
-                needed.update(kind for kind in kinds if kind.recurrent)
-        return needed
-
-    def _kinds(self, claim: Claim) -> list[_SlotKind]:
-        """The kind of slot that a claim needs in each layer."""
-        kinds = []
+    def _bytes(self, claim: Claim) -> int:
+        total = 0
         for layer, letter in enumerate(claim.placement):
-            size, recurrent = self._size(layer, letter, claim.capacity_tokens)
-            kinds.append(_SlotKind(layer, letter, size, claim.capacity_tokens, recurrent))
-        return kinds
+            paging, size = self._mixer(layer, letter).paging, self._pool(layer, letter).bytes_per_entry
+            if paging is None:
+                total += size * (2 if claim.scratch else 1)
+            else:
+                pages = math.ceil(claim.num_tokens / PAGE_TOKENS)
+                total += size * min(pages, _num_ring_pages(paging) or pages)
+        return total
 
-    def _size(self, layer: int, letter: str, capacity_tokens: int) -> tuple[int, bool]:
-        """Bytes of a slot, and whether it is recurrent; read off a pool that occupies no memory."""
-        known = self._sizes.get((layer, letter, capacity_tokens))
-        if known is None:
-            meta = torch.device("meta")
-            pool = self._mixer(layer, letter).new_pool(1, capacity_tokens, dtype=self._dtype, device=meta)
-            known = pool.bytes_per_slot, not pool.by_position
-            self._sizes[layer, letter, capacity_tokens] = known
-        return known
+    def _pool(self, layer: int, letter: str) -> CountedPool:
+        """Where a layer's mixer keeps states."""
+        mixer = self._mixer(layer, letter)
+        paging = mixer.paging
+        if paging is not None:
+            shape = paging.num_kv_heads, paging.head_dim
+            if shape not in self._pages:
+                pages = KeyValuePages.of(paging, dtype=self._dtype, device=self._device)
+                self._pages[shape] = CountedPool(pages)
+            return self._pages[shape]
+        if (layer, letter) not in self._slots:
+            self._slots[layer, letter] = CountedPool(
+                mixer.new_pool(0, 0, dtype=self._dtype, device=self._device)
+            )
+        return self._slots[layer, letter]
 
     def _mixer(self, layer: int, letter: str) -> Mixer:
         of_layer = self._decoder.layers[layer]
         assert isinstance(of_layer, DecoderLayer)
         return of_layer.mixer(letter)
+
+
+def _num_ring_pages(paging: Paging) -> int | None:
+    """Room for the window and for the tokens of a verify step that are then forgotten."""
+    return None if paging.window is None else math.ceil((paging.window + MAX_TRACE_TOKENS) / PAGE_TOKENS)
+
+
+def _shared(layer: Slot | PageTable, num_tokens: int) -> SharedPages | Snapshot:
+    """A layer's part of a prefix."""
+    if isinstance(layer, Slot):
+        return layer.pool.pool.snapshot(layer.number, num_tokens)
+    pages = layer.pages[: math.ceil(num_tokens / PAGE_TOKENS)].copy()
+    layer.pool.share(pages)
+    return SharedPages(layer.pool, pages)
+
+
+def _adopt(tables: Mapping[int, PageTable], prefix: Prefix, num_tokens: int) -> None:
+    """Share a prefix's pages, as far as they hold its first tokens."""
+    for i, table in tables.items():
+        shared = prefix.layers[i]
+        assert isinstance(shared, SharedPages)
+        table.adopt(shared.pages[: math.ceil(num_tokens / PAGE_TOKENS)])

@@ -1,4 +1,4 @@
-"""How one step is parted: rows by mixer, by pool and by how many tokens they bring.
+"""How one step is parted: rows by mixer and by how many tokens they bring.
 
 A plan depends on who takes part in a step and with how many tokens, not on positions or token ids, so
 it serves again while the batch stays the same.
@@ -10,9 +10,12 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
-from derailleur.engine.memory import State
-from derailleur.model.mixers import Mixer, Pool
+from derailleur.engine.memory import Slot, State
+from derailleur.engine.pages import CountedPool, JoinedTables, PageTable
+from derailleur.model.decoder import Decoder, DecoderLayer
+from derailleur.model.mixers import Mixer
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Block:
 
     Attributes:
         rows: their places among the step's pieces.
-        slots: one per row.
+        slots: one per row; where states lie in pages, any.
         tokens: their places in the flat tensor of tokens.
     """
 
@@ -55,11 +58,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Part:
-    """A block in one layer: its mixer and that mixer's pool."""
+    """A block in one layer: its mixer, and where the rows' states lie."""
 
     block: int
     mixer: Mixer
-    pool: Pool
+    home: CountedPool | JoinedTables
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Plan:
     spans: tuple[slice, ...]
 
 
-def make_plan(pieces: Sequence[Piece], device: torch.device) -> Plan:
+def make_plan(pieces: Sequence[Piece], decoder: Decoder, device: torch.device) -> Plan:
     """Part the pieces of a step."""
     # Rows that are alike lie together, in the order of their slots: then parts are views, not copies.
     order = sorted(range(len(pieces)), key=lambda i: _neighbourhood(pieces[i]))
@@ -96,7 +99,8 @@ def make_plan(pieces: Sequence[Piece], device: torch.device) -> Plan:
     places = [range(end - len(piece.tokens), end) for piece, end in zip(ordered, ends, strict=True)]
     blocks: dict[tuple, int] = {}
     layers = tuple(
-        _plan_layer(layer, ordered, places, blocks, device) for layer in range(len(pieces[0].state.placement))
+        _plan_layer(number, layer, ordered, places, blocks, device)
+        for number, layer in enumerate(decoder.layers)
     )
     wanted = [place for piece, span in zip(ordered, places, strict=True) for place in _last(span, piece)]
     return Plan(
@@ -113,25 +117,40 @@ def _neighbourhood(piece: Piece) -> tuple:
 
 
 def _plan_layer(
-    layer: int,
+    number: int,
+    layer: Module,
     pieces: Sequence[Piece],
     places: Sequence[range],
     blocks: dict[tuple, int],
     device: torch.device,
 ) -> LayerPlan:
+    assert isinstance(layer, DecoderLayer)
     parted: dict[tuple, list[int]] = {}
     for row, piece in enumerate(pieces):
-        key = (piece.state.pools[layer], len(piece.tokens), piece.trace)
+        key = (piece.state.placement.letters[number], len(piece.tokens), piece.trace)
         parted.setdefault(key, []).append(row)
     parts = []
-    for (pool, num_tokens, trace), rows in parted.items():
-        slots = tuple(pieces[row].state.slots[layer] for row in rows)
+    for (letter, num_tokens, trace), rows in parted.items():
+        mixer = layer.mixer(letter)
+        slots, home = _home([pieces[row].state.layers[number] for row in rows], mixer, device)
         block = blocks.setdefault((tuple(rows), slots, num_tokens, trace), len(blocks))
-        parts.append(Part(block, pool.mixer, pool.pool))
+        parts.append(Part(block, mixer, home))
     joined = [place for rows in parted.values() for row in rows for place in places[row]]
     if joined == list(range(len(joined))):
         return LayerPlan(tuple(parts), None)
     return LayerPlan(tuple(parts), torch.tensor(joined, device=device).argsort())
+
+
+def _home(
+    layers: Sequence[Slot | PageTable], mixer: Mixer, device: torch.device
+) -> tuple[tuple[int, ...], CountedPool | JoinedTables]:
+    """Slots of the rows of a part, and where the states lie."""
+    slots = [layer for layer in layers if isinstance(layer, Slot)]
+    if slots:
+        return tuple(slot.number for slot in slots), slots[0].pool
+    assert mixer.paging is not None
+    tables = [layer for layer in layers if isinstance(layer, PageTable)]
+    return tuple(range(len(tables))), JoinedTables(tables, mixer.paging.window, device)
 
 
 def _block(key: tuple, places: Sequence[range], device: torch.device) -> Block:

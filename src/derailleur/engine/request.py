@@ -91,6 +91,7 @@ class Delta:
     Attributes:
         text: decoded text that no stop string can take back any more.
         num_accepted: how many of the tokens, from the first on, a draft proposed.
+        num_cached: on the first delta of a request, tokens of its prompt that were remembered, not read.
         logprobs: one entry a token, the prompt's first, where they were asked for.
         finish_reason: set on the last delta of a request.
         speculation: set on the last delta of a request with a draft.
@@ -100,6 +101,7 @@ class Delta:
     tokens: Sequence[int] = ()
     text: str = ""
     num_accepted: int = 0
+    num_cached: int | None = None
     logprobs: Sequence[TokenLogprob] = ()
     finish_reason: FinishReason | None = None
     speculation: Speculation | None = None

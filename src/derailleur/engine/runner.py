@@ -53,7 +53,7 @@ class StepOutput:
             if block.trace
         }
         for done in self._traced:
-            done.part.mixer.commit(done.part.pool, done.rows, done.trace, by_block[done.part.block])
+            done.part.mixer.commit(done.part.home.pool, done.rows, done.trace, by_block[done.part.block])
 
 
 class Runner:
@@ -93,7 +93,7 @@ class Runner:
         if plan is None:
             if len(self._plans) >= _MAX_KEPT_PLANS:
                 self._plans.clear()
-            plan = self._plans[key] = make_plan(pieces, self.device)
+            plan = self._plans[key] = make_plan(pieces, self.decoder, self.device)
         return plan
 
     def _embed(self, ordered: Sequence[Piece]) -> Tensor:
@@ -124,7 +124,7 @@ def _mix(
         block, (rows, rotary) = blocks[part.block], placed[part.block]
         mine = x if len(plan.parts) == 1 else x[block.tokens]
         rowwise = mine.view(-1, block.num_tokens, mine.shape[-1])  # [B, T, d]
-        y, trace = part.mixer.extend(rowwise, part.pool, rows, rotary, trace=block.trace)
+        y, trace = part.mixer.extend(rowwise, part.home.pool, rows, rotary, trace=block.trace)
         if trace is not None:
             traced.append(_Traced(part, rows, trace))
         outputs.append(y.reshape(mine.shape))

@@ -65,7 +65,7 @@ def propose(runner: Runner, tasks: Sequence[DraftTask]) -> list[list[Choice]]:
     while pieces:
         _extend(proposals, tasks, pieces, runner)
         pieces = {
-            place: Piece(_scratch(tasks[place], proposals[place], runner), [proposals[place][-1].token])
+            place: Piece(_scratch(tasks[place], proposals[place]), [proposals[place][-1].token])
             for place in pieces
             if len(proposals[place]) < tasks[place].num_tokens
         }
@@ -85,8 +85,8 @@ def _extend(
         proposals[place].append(choice)
 
 
-def _scratch(task: DraftTask, proposal: Sequence[Choice], runner: Runner) -> State:
+def _scratch(task: DraftTask, proposal: Sequence[Choice]) -> State:
     """The state that runs ahead; it starts from the draft's own."""
     state = task.draft.state
     assert state is not None and state.scratch is not None
-    return state.restart_scratch(runner.device) if len(proposal) == 1 else state.scratch
+    return state.restart_scratch() if len(proposal) == 1 else state.scratch

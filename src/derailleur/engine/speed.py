@@ -42,9 +42,9 @@ def decode_speed(
     """Read one random context, copy its state to every row, then time single steps."""
     assert not engine.busy, "an engine that does something else measures that too"
     tokens = _random_tokens(context_tokens, engine.decoder.config.vocab_size)
-    request = Request(prompt=tokens, placement=placement, max_tokens=warmup + steps + 1, ignore_eos=True)
+    request = Request(prompt=tokens, placement=placement, max_tokens=warmup + steps + 2, ignore_eos=True)
     claim = Claim(placement, context_tokens + request.max_tokens)
-    engine.decoder.check_positions(claim.capacity_tokens)
+    engine.decoder.check_positions(claim.num_tokens)
     states = engine.memory.allocate([claim] * batch)
     if states is None:
         raise CapacityError(
@@ -56,7 +56,7 @@ def decode_speed(
     try:
         _read(engine, states[0], tokens)
         for state in states[1:]:
-            state.copy_from(states[0], engine.runner.device)
+            state.copy_from(states[0])
         for _ in range(warmup + steps):
             begin = time.perf_counter()
             engine.step()
@@ -64,7 +64,7 @@ def decode_speed(
     finally:
         for row in rows:
             engine.cancel(row)
-        engine.memory.drop_idle_pools()
+        engine.memory.drop_idle()
     median = statistics.median(seconds[warmup:])
     return DecodeSpeed(placement, batch, context_tokens, median, batch / median)
 

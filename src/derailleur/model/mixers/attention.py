@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from derailleur.kernels import banded_attention, causal_attention
 from derailleur.model.layers import RmsNorm
-from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, TeacherLayer, Trace
-from derailleur.model.mixers.key_value import KeyValuePool, WindowPool
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Paging, Pool, Rows, TeacherLayer, Trace
+from derailleur.model.mixers.key_value import KeyValuePool, PagedKeyValues, WindowPool
 from derailleur.model.rotary import Rotary
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Attention(Mixer):
         self.window = window
         self.head_dim = config.head_dim
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
+        self.paging = Paging(config.num_kv_heads, config.head_dim, window)
         q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         bias = config.attention_bias
         self.q_proj = nn.Linear(config.hidden_size, q_size, bias=bias)
@@ -57,7 +58,7 @@ class Attention(Mixer):
     def extend(
         self, x: Tensor, pool: Pool, rows: Rows, rotary: Rotary, *, trace: bool = False
     ) -> tuple[Tensor, Trace | None]:
-        assert isinstance(pool, KeyValuePool)
+        assert isinstance(pool, KeyValuePool | PagedKeyValues)
         return self.output(pool.extend(*self.project(x, rotary), rows)), None
 
     def project(self, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:

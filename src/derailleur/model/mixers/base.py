@@ -7,6 +7,7 @@ in their requests the new tokens stand; positions come from the request, never f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,7 +147,7 @@ class Pool:
     @property
     def bytes_per_slot(self) -> int:
         """Memory of one slot."""
-        return sum(x[0].numel() * x.element_size() for x in self.tensors().values())
+        return sum(math.prod(x.shape[1:]) * x.element_size() for x in self.tensors().values())
 
     def clear(self, slots: Tensor) -> None:
         """Zero slots that are being given out, so that no request sees another's state."""
@@ -168,12 +169,26 @@ class Pool:
             saved = snapshot[name]
             x[slot][tuple(slice(size) for size in saved.shape)] = saved
 
-    def grow(self, num_slots: int) -> None:
-        """Enlarge to `num_slots`; what the slots hold is kept."""
+    def resize(self, num_slots: int) -> None:
+        """Have `num_slots`; what those hold that were there before is kept, new ones hold anything."""
         for name, x in self.tensors().items():
-            larger = x.new_zeros(num_slots, *x.shape[1:])
-            larger[: x.shape[0]] = x
-            setattr(self, name, larger)
+            kept = x[:num_slots]
+            resized = x.new_empty(num_slots, *x.shape[1:])
+            resized[: kept.shape[0]] = kept
+            setattr(self, name, resized)
+
+
+@dataclass(frozen=True)
+class Paging:
+    """How a mixer's past lies in pages, which mixers of the same shape share whatever their layer.
+
+    Attributes:
+        window: a token sees so many tokens, itself included, and older ones are written over; None for all.
+    """
+
+    num_kv_heads: int
+    head_dim: int
+    window: int | None
 
 
 @dataclass
@@ -201,6 +216,8 @@ class Mixer(nn.Module, ABC):
     """One way of mixing information between the tokens of a sequence."""
 
     letter: ClassVar[str]
+    paging: Paging | None = None
+    """Of mixers that remember keys and values; others' states have one size, and a slot each."""
 
     @abstractmethod
     def __init__(self, config: DecoderConfig, layer: int) -> None:

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from derailleur.kernels import banded_attention, cached_attention, causal_attention
-from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Pool, Rows, Snapshot
+from derailleur.kernels import (
+    PAGE_TOKENS,
+    banded_attention,
+    cached_attention,
+    causal_attention,
+    extend_pages,
+)
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Paging, Pool, Rows, Snapshot
 
 
 @dataclass
@@ -99,3 +105,40 @@ class WindowPool(KeyValuePool):
         entries = rows.token_positions[:, -kept:] % ring
         self._store(k[:, -kept:], v[:, -kept:], rows.slots, entries)
         return torch.cat(outputs)
+
+
+@dataclass
+class KeyValuePages(Pool):
+    """Keys [pages, kv_heads, head_dim, PAGE_TOKENS] and values [pages, kv_heads, PAGE_TOKENS, head_dim].
+
+    What other pools call a slot is a page here; keys are already rotated.
+    """
+
+    by_position = True
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, paging: Paging, *, dtype: torch.dtype, device: torch.device) -> KeyValuePages:
+        """No pages yet."""
+        keys = torch.empty(0, paging.num_kv_heads, paging.head_dim, PAGE_TOKENS, dtype=dtype, device=device)
+        values = torch.empty(0, paging.num_kv_heads, PAGE_TOKENS, paging.head_dim, dtype=dtype, device=device)
+        return cls(keys, values)
+
+
+@dataclass
+class PagedKeyValues(KeyValuePages):
+    """The pages, and which of them the rows of one step have.
+
+    Attributes:
+        tables: int32 [rows, pages of a row], as `extend_pages` reads them.
+        window: how many tokens a token sees; None for all.
+    """
+
+    tables: Tensor
+    window: int | None
+
+    def extend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
+        """As `KeyValuePool.extend`."""
+        return extend_pages(q, k, v, self.keys, self.values, self.tables, rows.positions, window=self.window)
