@@ -222,6 +222,23 @@ def test_a_server_that_others_reach_without_a_key_says_so(
     assert error == ("" if loopback else "derailleur: 0.0.0.0 asks for no key; see --api-key-file\n")
 
 
+def test_small_answers_are_sent_at_once() -> None:
+    """Not held back until the client acknowledges what came before."""
+
+    async def delay_is_off() -> bool:
+        with serving.listen("127.0.0.1", 0) as listener:
+            accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+            async with await asyncio.start_server(lambda _, writer: accepted.put(writer), sock=listener):
+                _, ours = await asyncio.open_connection(*listener.getsockname())
+                theirs = await accepted.get()
+                option = theirs.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                ours.close()
+                theirs.close()
+                return option != 0
+
+    assert asyncio.run(delay_is_off())
+
+
 def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
