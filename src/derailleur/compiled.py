@@ -14,8 +14,20 @@ def compiled(function: Kernel) -> Kernel:
     A kernel and the kernels that it calls stand in one file: numba's cached caller does not notice
     that a callee in another file has changed.
     """
+    return _compile(function, parallel=False)
+
+
+def compiled_in_parallel(function: Kernel) -> Kernel:
+    """The same, with the loops over `numba.prange` spread over numba's threads.
+
+    Two forms of one function would share a place on disk: each needs a function of its own.
+    """
+    return _compile(function, parallel=True)
+
+
+def _compile(function: Kernel, *, parallel: bool) -> Kernel:
     try:
-        made: Any = numba.njit(cache=True, nogil=True)(function)
+        made: Any = numba.njit(cache=True, nogil=True, parallel=parallel)(function)
     except RuntimeError:  # "no locator available": no cache folder can be written
-        made = numba.njit(nogil=True)(function)
+        made = numba.njit(nogil=True, parallel=parallel)(function)
     return cast(Kernel, made)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from derailleur.errors import ShapeError
-from derailleur.kernels import extend_pages
+from derailleur.kernels import extend_pages, paged_step
 from derailleur.kernels.paged import MAX_STEP_TOKENS
 from derailleur.kernels.paged_step import SPLIT_TOKENS
 
@@ -160,6 +160,18 @@ def test_a_token_depends_on_no_other(window: int | None, group: int) -> None:
         alone.fill([request], [length])
         for token in range(num_tokens):
             assert torch.equal(together[row, token], alone.extend([request], [length + token], 1)[0, 0])
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [0, SPLIT_TOKENS + 9, 1100]
+    cache, requests = filled(lengths, 3, None, Geometry())
+    alone = cache.extend(requests, lengths, 3)
+    monkeypatch.setattr(paged_step, "_PARALLEL_WORK", 0)
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(alone, cache.extend(requests, lengths, 3))
+    finally:
+        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -7,19 +7,21 @@ depend on them. The twin is `attend_to_pages`.
 """
 
 import math
-from typing import Any
+from threading import Lock
+from typing import Any, TypeAlias
 
+import numba
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import types
+from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 from torch import Tensor
 
-from derailleur.compiled import compiled
+from derailleur.compiled import compiled, compiled_in_parallel
 
 Floats = NDArray[np.float32]
 
@@ -27,6 +29,8 @@ LANES = 16
 """Head widths and pages are whole vectors of so many numbers."""
 SPLIT_TOKENS = 512
 _BLOCK_QUERIES = 8
+_PARALLEL_WORK = 1 << 20  # some 50 microseconds of one thread, against a few to wake the others
+_numba_threads = Lock()  # not every layer of threads that numba may run on takes two callers at once
 _EVERYTHING = 1 << 40  # tokens, more than any row has
 _LOWEST = np.float32(-1e30)
 _ZERO, _HALF, _ONE, _UNDERFLOW = np.float32(0), np.float32(0.5), np.float32(1), np.float32(-126)
@@ -61,7 +65,7 @@ def extend(
     """`extend_pages` for up to `MAX_STEP_TOKENS` tokens a row."""
     q = q.contiguous()
     out = torch.empty_like(q)
-    _extend(
+    arguments = (
         q.numpy(),
         k.contiguous().numpy(),
         v.contiguous().numpy(),
@@ -72,7 +76,20 @@ def extend(
         _EVERYTHING if window is None else window,
         out.numpy(),
     )
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if threads == 1 or _work(q, positions, window) < _PARALLEL_WORK:
+        _extend(*arguments)
+    else:
+        with _numba_threads:
+            numba.set_num_threads(threads)
+            _extend_in_parallel(*arguments)
     return out
+
+
+def _work(q: Tensor, positions: Tensor, window: int | None) -> int:
+    """How many products of numbers the scores are, about."""
+    seen = positions if window is None else positions.clamp(max=window)
+    return int(seen.sum()) * q[0].numel()
 
 
 def _block_product(num_rows: int, num_vectors: int) -> Any:
@@ -192,65 +209,128 @@ def _softmax(scores: Floats) -> tuple[float, float]:
     return highest, total
 
 
+_Step: TypeAlias = tuple[Floats, NDArray[np.int64], Floats, Floats, Floats]
+"""What a step's queries ask, and what each split of their rows gives them; no named tuple passes `prange`.
+
+    queries: [rows, kv_heads, num_tokens * group, head_dim], the first tokens' first, scaled.
+    first_split: [rows + 1], where each row's splits begin among those of all rows.
+    mixed: [splits, kv_heads, num_tokens * group, head_dim], sums of values under weights.
+    highest, total: [splits, kv_heads, num_tokens * group], the score whose weight is 1, the weights' sum.
+"""
+
+
 @compiled
-def _attend_to_split(
-    queries: Floats,
-    group: int,
-    position: int,
-    window: int,
-    split: int,
-    kv_head: int,
+def _store(
+    k: Floats,
+    v: Floats,
     key_pages: Floats,
     value_pages: Floats,
-    table: NDArray[np.int32],
-    mixed: Floats,
-    highest: Floats,
-    total: Floats,
+    tables: NDArray[np.int32],
+    positions: NDArray[np.int64],
 ) -> None:
-    """Queries [T * group, D] of one kv head, the first tokens' first, and what a split gives them."""
     page_tokens = key_pages.shape[3]
-    begin = split * SPLIT_TOKENS
-    last = position + (queries.shape[0] - 1) // group
-    low = max(position - window + 1 - begin, 0)
-    high = min(last + 1 - begin, SPLIT_TOKENS)
-    first_page, end_page = low // page_tokens, (high + page_tokens - 1) // page_tokens
-    shown = slice(first_page * page_tokens, end_page * page_tokens)
-    scores = np.empty((min(_BLOCK_QUERIES, queries.shape[0]), SPLIT_TOKENS), np.float32)
-    mixed[:] = 0
-    for i in range(0, queries.shape[0], _BLOCK_QUERIES):
-        asking = queries[i : i + _BLOCK_QUERIES]
-        block = scores[: asking.shape[0]]
-        block[:, shown] = 0
-        for j in range(first_page, end_page):
-            page = table[(begin // page_tokens + j) % table.shape[0]]
-            _add_product(asking, key_pages[page, kv_head], block[:, j * page_tokens : (j + 1) * page_tokens])
-        for n in range(asking.shape[0]):
-            seen = position + (i + n) // group - begin + 1
-            block[n, max(seen, shown.start) : shown.stop] = -np.inf
-            block[n, shown.start : max(seen - window, shown.start)] = -np.inf
-            highest[i + n], total[i + n] = _softmax(block[n, shown])
-        for j in range(first_page, end_page):
-            page = table[(begin // page_tokens + j) % table.shape[0]]
-            a, b = max(low, j * page_tokens), min(high, (j + 1) * page_tokens)
-            values = value_pages[page, kv_head, a - j * page_tokens : b - j * page_tokens]
-            _add_product(block[:, a:b], values, mixed[i : i + _BLOCK_QUERIES])
+    for row in range(k.shape[0]):
+        for t in range(k.shape[1]):
+            position = positions[row] + t
+            page, place = tables[row, position // page_tokens % tables.shape[1]], position % page_tokens
+            for h in range(k.shape[2]):
+                for d in range(k.shape[3]):
+                    key_pages[page, h, d, place] = k[row, t, h, d]
+                    value_pages[page, h, place, d] = v[row, t, h, d]
 
 
 @compiled
-def _merge(mixed: Floats, highest: Floats, total: Floats, out: Floats) -> None:
-    """Weigh the splits [splits, ...] of one query together."""
-    top = highest[0]
-    for s in range(1, highest.shape[0]):
-        top = max(top, highest[s])
-    out[:] = 0
-    whole = _ZERO
-    for s in range(highest.shape[0]):
-        weight = np.float32(math.exp2(highest[s] - top))
-        whole += weight * total[s]
-        for d in range(out.shape[0]):
-            out[d] += weight * mixed[s, d]
-    for d in range(out.shape[0]):
-        out[d] /= whole
+def _begin(q: Floats, kv_heads: int, positions: NDArray[np.int64], window: int) -> _Step:
+    rows, T, heads, dim = q.shape
+    group = heads // kv_heads
+    scale = np.float32(1 / (math.sqrt(dim) * math.log(2)))  # of the scores of powers of two
+    queries = np.empty((rows, kv_heads, T * group, dim), np.float32)
+    first_split = np.zeros(rows + 1, np.int64)
+    for row in range(rows):
+        for t in range(T):
+            for h in range(heads):
+                for d in range(dim):
+                    queries[row, h // group, t * group + h % group, d] = q[row, t, h, d] * scale
+        end = (positions[row] + T - 1) // SPLIT_TOKENS + 1
+        first_split[row + 1] = first_split[row] + end - _oldest(positions[row], window) // SPLIT_TOKENS
+    mixed = np.empty((first_split[rows], kv_heads, T * group, dim), np.float32)
+    highest = np.empty(mixed.shape[:3], np.float32)
+    return queries, first_split, mixed, highest, np.empty_like(highest)
+
+
+@compiled
+def _oldest(position: int, window: int) -> int:
+    """The oldest position that the token at `position` sees."""
+    return max(position - window + 1, 0)
+
+
+@compiled
+def _attend(
+    step: _Step,
+    task: int,
+    group: int,
+    key_pages: Floats,
+    value_pages: Floats,
+    tables: NDArray[np.int32],
+    positions: NDArray[np.int64],
+    window: int,
+) -> None:
+    """One kv head in one split of one row, a block of queries at a time."""
+    all_queries, first_split, all_mixed, highest, total = step
+    kv_heads, page_tokens = key_pages.shape[1], key_pages.shape[3]
+    s, head = task // kv_heads, task % kv_heads
+    row = np.searchsorted(first_split, s, side="right") - 1
+    position, table, queries, mixed = positions[row], tables[row], all_queries[row, head], all_mixed[s, head]
+    begin = (_oldest(position, window) // SPLIT_TOKENS + s - first_split[row]) * SPLIT_TOKENS
+    low = max(_oldest(position, window) - begin, 0)
+    high = min(position + queries.shape[0] // group - begin, SPLIT_TOKENS)
+    pages = range(low // page_tokens, (high - 1) // page_tokens + 1)
+    shown = slice(pages.start * page_tokens, pages.stop * page_tokens)
+    mixed[:] = 0
+    scores = np.empty((_BLOCK_QUERIES, SPLIT_TOKENS), np.float32)
+    for i in range(0, queries.shape[0], _BLOCK_QUERIES):
+        asking = queries[i : i + _BLOCK_QUERIES]
+        weights = scores[: asking.shape[0]]
+        weights[:, shown] = 0
+        for j in pages:
+            page = table[(begin // page_tokens + j) % table.shape[0]]
+            _add_product(asking, key_pages[page, head], weights[:, j * page_tokens : (j + 1) * page_tokens])
+        for n in range(asking.shape[0]):
+            end = position + (i + n) // group + 1 - begin
+            weights[n, max(end, shown.start) : shown.stop] = -np.inf
+            weights[n, shown.start : max(end - window, shown.start)] = -np.inf
+            highest[s, head, i + n], total[s, head, i + n] = _softmax(weights[n, shown])
+        for j in pages:
+            page = table[(begin // page_tokens + j) % table.shape[0]]
+            # Zero times whatever stands where no token may look is not always zero.
+            a, b = max(low, j * page_tokens), min(high, (j + 1) * page_tokens)
+            values = value_pages[page, head, a - j * page_tokens : b - j * page_tokens]
+            _add_product(weights[:, a:b], values, mixed[i : i + _BLOCK_QUERIES])
+
+
+@compiled
+def _finish(step: _Step, out: Floats) -> None:
+    """Weigh the splits of each query together, into out [rows, num_tokens, heads, head_dim]."""
+    rows, _, heads, dim = out.shape
+    queries, first_split, mixed, highest, total = step
+    _, kv_heads, num_queries, _ = queries.shape
+    group = heads // kv_heads
+    for row in range(rows):
+        splits = range(first_split[row], first_split[row + 1])
+        for head in range(kv_heads):
+            for n in range(num_queries):
+                top, whole = _LOWEST, _ZERO
+                for s in splits:
+                    top = max(top, highest[s, head, n])
+                result = out[row, n // group, head * group + n % group]
+                result[:] = 0
+                for s in splits:
+                    weight = np.float32(math.exp2(highest[s, head, n] - top))
+                    whole += weight * total[s, head, n]
+                    for d in range(dim):
+                        result[d] += weight * mixed[s, head, n, d]
+                for d in range(dim):
+                    result[d] /= whole
 
 
 @compiled
@@ -265,55 +345,29 @@ def _extend(
     window: int,
     out: Floats,
 ) -> None:
-    """Store and attend; arguments as `extend_pages`', with a window always.
+    kv_heads = k.shape[2]
+    _store(k, v, key_pages, value_pages, tables, positions)
+    step = _begin(q, kv_heads, positions, window)
+    for task in range(len(step[2]) * kv_heads):
+        _attend(step, task, q.shape[2] // kv_heads, key_pages, value_pages, tables, positions, window)
+    _finish(step, out)
 
-    Args:
-        out: [rows, num_tokens, heads, head_dim].
-    """
-    rows, T, heads, dim = q.shape
-    kv_heads, page_tokens = key_pages.shape[1], key_pages.shape[3]
-    group = heads // kv_heads
-    scale = np.float32(1 / (math.sqrt(dim) * math.log(2)))
-    first = np.empty(rows + 1, np.int64)  # of each row's splits
-    first[0] = 0
-    queries = np.empty((rows, kv_heads, T * group, dim), np.float32)
-    for row in range(rows):
-        for t in range(T):
-            position = positions[row] + t
-            page = tables[row, position // page_tokens % tables.shape[1]]
-            for h in range(kv_heads):
-                for d in range(dim):
-                    key_pages[page, h, d, position % page_tokens] = k[row, t, h, d]
-                    value_pages[page, h, position % page_tokens, d] = v[row, t, h, d]
-            for h in range(heads):
-                for d in range(dim):
-                    queries[row, h // group, t * group + h % group, d] = q[row, t, h, d] * scale
-        low, high = max(positions[row] - window + 1, 0), positions[row] + T
-        first[row + 1] = first[row] + (high - 1) // SPLIT_TOKENS - low // SPLIT_TOKENS + 1
-    mixed = np.empty((first[rows], kv_heads, T * group, dim), np.float32)
-    highest = np.empty((first[rows], kv_heads, T * group), np.float32)
-    total = np.empty_like(highest)
-    for task in range(first[rows] * kv_heads):
-        s, h = task // kv_heads, task % kv_heads
-        row = np.searchsorted(first, s, side="right") - 1
-        split = max(positions[row] - window + 1, 0) // SPLIT_TOKENS + s - first[row]
-        _attend_to_split(
-            queries[row, h],
-            group,
-            positions[row],
-            window,
-            split,
-            h,
-            key_pages,
-            value_pages,
-            tables[row],
-            mixed[s, h],
-            highest[s, h],
-            total[s, h],
-        )
-    for row in range(rows):
-        splits = slice(first[row], first[row + 1])
-        for h in range(kv_heads):
-            for n in range(T * group):
-                target = out[row, n // group, h * group + n % group]
-                _merge(mixed[splits, h, n], highest[splits, h, n], total[splits, h, n], target)
+
+@compiled_in_parallel
+def _extend_in_parallel(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    key_pages: Floats,
+    value_pages: Floats,
+    tables: NDArray[np.int32],
+    positions: NDArray[np.int64],
+    window: int,
+    out: Floats,
+) -> None:
+    kv_heads = k.shape[2]
+    _store(k, v, key_pages, value_pages, tables, positions)
+    step = _begin(q, kv_heads, positions, window)
+    for task in prange(len(step[2]) * kv_heads):
+        _attend(step, task, q.shape[2] // kv_heads, key_pages, value_pages, tables, positions, window)
+    _finish(step, out)
