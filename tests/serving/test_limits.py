@@ -226,7 +226,7 @@ def test_a_stream_that_is_closed_takes_part_in_no_further_step(engine: Engine) -
     asked = Request(prompt=[7], placement=Placement("FSKG"), max_tokens=400, ignore_eos=True)
 
     async def leave_in_the_fourth_step() -> int:
-        stream = AnswerStream(worker, Meter(Metrics(), "balanced", num_requests=2), seconds=60)
+        stream = AnswerStream(worker, Meter(Metrics(), str, num_prompt_tokens=2, num_requests=2), seconds=60)
         await stream.open([asked, asked])
         while len(begun) < 4:
             await asyncio.sleep(0.001)

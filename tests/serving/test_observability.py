@@ -113,6 +113,7 @@ def test_the_access_log_says_everything_but_what_was_said(
         "key": "editor",
         "preset": "fast",
         "placement": "GGGG",
+        "auto": False,
         "stream": False,
         "prompt_tokens": whole["usage"]["prompt_tokens"],
         "completion_tokens": whole["usage"]["completion_tokens"],

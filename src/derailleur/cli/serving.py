@@ -39,20 +39,27 @@ def run(command: str, arguments: list[str]) -> int:
     with serving.listen(options.host, options.port) as listener:
         engine = Engine(folder, tokenizer, config)
         presets = load_presets(folder, full=engine.decoder.full_placement)
-        if options.preset:
+        if options.preset and options.preset != serving.AUTO:
             presets = Presets(presets.details, default=options.preset)
+        auto = None
+        if serving.measured(presets) or options.preset == serving.AUTO or config.auto != serving.AutoConfig():
+            auto = serving.AutoPreset(
+                presets, config.auto, prefill_tokens=config.prefill_tokens, max_rows=config.max_rows
+            )
         model = serving.ServedModel(
             _name(folder),
             tokenizer,
             presets,
             engine.max_context,
+            default=options.preset,
+            auto=auto,
             draft=serving.draft_source(options.draft, presets),
             limits=config.limits,
             chat_template=template,
         )
         if not keys and not _is_loopback(listener):
             print(f"derailleur: {options.host} asks for no key; see --api-key-file", file=sys.stderr)
-        worker = serving.EngineWorker(engine, max_waiting=config.limits.max_waiting)
+        worker = serving.EngineWorker(engine, max_waiting=config.limits.max_waiting, auto=auto)
         traffic = serving.Traffic()
         greeting = _greeting(model, listener, with_key=bool(keys))
         server = serving.Server(
@@ -80,7 +87,10 @@ def _parser(config: type) -> Parser:
     made.add_argument(
         "--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)"
     )
-    made.add_argument("--preset", help="used where a request names none (default: that of presets.json)")
+    made.add_argument(
+        "--preset",
+        help="used where a request names none; auto keeps a latency target (default: that of presets.json)",
+    )
     made.add_argument(
         "--draft",
         default="none",

@@ -2,6 +2,7 @@
 
 from derailleur.serving.access_log import AccessLog
 from derailleur.serving.app import create_app
+from derailleur.serving.auto import AUTO, AutoConfig, AutoPreset, measured
 from derailleur.serving.chat_template import ChatTemplate
 from derailleur.serving.config import LimitsConfig, ServeConfig
 from derailleur.serving.gate import Traffic
@@ -11,8 +12,11 @@ from derailleur.serving.server import Server, listen, serve
 from derailleur.serving.worker import EngineWorker
 
 __all__ = [
+    "AUTO",
     "AccessLog",
     "ApiKey",
+    "AutoConfig",
+    "AutoPreset",
     "ChatTemplate",
     "EngineWorker",
     "KeyRing",
@@ -24,6 +28,7 @@ __all__ = [
     "create_app",
     "draft_source",
     "listen",
+    "measured",
     "read_keys",
     "serve",
 ]

@@ -23,6 +23,7 @@ class Call:
         route: the path as it was declared, not as it was asked for.
         key: name of the API key.
         reason: why it was refused or broke off.
+        auto: whether the server chose the preset.
         client_left: whether the client left before the end.
     """
 
@@ -34,6 +35,7 @@ class Call:
     preset: str | None = None
     placement: str | None = None
     draft: str | None = None
+    auto: bool = False
     stream: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -1,7 +1,7 @@
 """From a job to an HTTP answer, whole or streamed, that ends when the client leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request as HttpRequest
@@ -15,12 +15,14 @@ from derailleur.errors import DerailleurError
 from derailleur.serving import failures
 from derailleur.serving.access_log import Call
 from derailleur.serving.metrics import Meter, Metrics
+from derailleur.serving.requests import writer
 from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream, EngineWorker
 
 Result = TypeVar("Result")
 
 _CLIENT_LEFT = 499
+_PRESET = "X-Derailleur-Preset"
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _DONE = "data: [DONE]\n\n"
 
@@ -28,9 +30,12 @@ _DONE = "data: [DONE]\n\n"
 class Job(Protocol):
     """One call of one protocol: its engine requests, and how their deltas become an answer."""
 
+    requests: list[Request]
+    """What the engine is asked; what it took on, once an answer begins."""
+
     @property
-    def requests(self) -> Sequence[Request]:
-        """What the engine is asked."""
+    def auto(self) -> bool:
+        """Whether the server chooses the placement."""
         ...
 
     @property
@@ -65,16 +70,23 @@ class Answering:
             DerailleurError: if the engine refuses it, or fails before the first event.
         """
         call: Call = http.state.call
-        first, preset = job.requests[0], self._model.preset_of(job.requests[0].placement)
-        call.preset, call.placement, call.stream = preset, str(first.placement), stream
-        call.draft = str(first.draft) if first.draft else None
-        call.prompt_tokens = job.num_prompt_tokens
-        meter = Meter(self._metrics, preset, num_requests=len(job.requests))
+        meter = Meter(
+            self._metrics,
+            self._model.preset_of,
+            num_prompt_tokens=job.num_prompt_tokens,
+            num_requests=len(job.requests),
+        )
         answers = AnswerStream(self._worker, meter, seconds=self._model.limits.request_seconds)
-        await answers.open(job.requests)
-        meter.accept(job.num_prompt_tokens)
+        call.stream, call.auto, call.prompt_tokens = stream, job.auto, job.num_prompt_tokens
+        if not job.auto:
+            # The log says of a call that is refused, too, what it asked for.
+            self._note_writer(call, job)
+        job.requests = await answers.open(job.requests, auto=job.auto)
+        preset = self._note_writer(call, job)
+        if job.auto:
+            self._metrics.auto_choices.labels(preset).inc()
         if stream:
-            return _ServerSentEvents(job, answers, meter, call)
+            return _ServerSentEvents(job, answers, meter, call, preset=preset)
         try:
             answer = await _unless_disconnected(http.receive, job.answer(answers))
         finally:
@@ -82,14 +94,24 @@ class Answering:
         if answer is None:
             call.client_left = True
             return Response(status_code=_CLIENT_LEFT)
-        return Response(answer.model_dump_json(), media_type="application/json")
+        return Response(answer.model_dump_json(), media_type="application/json", headers={_PRESET: preset})
+
+    def _note_writer(self, call: Call, job: Job) -> str:
+        """Tell the log what writes an answer; gives its preset."""
+        wrote = writer(job.requests[0], self._model)
+        call.preset, call.placement, call.draft = wrote["preset"], wrote["placement"], wrote["draft"]
+        return wrote["preset"]
 
 
 class _ServerSentEvents(StreamingResponse):
     """Events as they come; cancels what the engine still does when the client leaves."""
 
-    def __init__(self, job: Job, answers: AnswerStream, meter: Meter, call: Call) -> None:
-        super().__init__(_events(job, answers, call), media_type="text/event-stream", headers=_HEADERS)
+    def __init__(self, job: Job, answers: AnswerStream, meter: Meter, call: Call, *, preset: str) -> None:
+        super().__init__(
+            _events(job, answers, call),
+            media_type="text/event-stream",
+            headers=_HEADERS | {_PRESET: preset},
+        )
         self._answers, self._meter, self._call = answers, meter, call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

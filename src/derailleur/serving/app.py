@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
@@ -78,7 +79,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    metrics, traffic = Metrics(), traffic or Traffic()
+    metrics, traffic = Metrics(target=model.auto.target if model.auto else None), traffic or Traffic()
     app.include_router(_open_routes(worker, traffic))
     # The gate checks keys before it reads a body; this only tells the interface's description of them.
     protected = [Depends(HTTPBearer(auto_error=False))]
@@ -171,7 +172,8 @@ def _model_routes(model: ServedModel) -> APIRouter:
         return {
             "object": "list",
             "model": model.name,
-            "default": model.presets.default,
+            "default": model.default_preset,
+            "auto": model.auto and {"candidates": model.auto.candidates, **asdict(model.auto.target)},
             "draft": str(model.draft) if model.draft else None,
             "infill": model.tokenizer.fim is not None,
             "chat": model.chat_template is not None,

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from derailleur.engine import Delta, TokenLogprob
@@ -20,7 +21,7 @@ from derailleur.serving.chat_protocol import (
 )
 from derailleur.serving.pieces import Pieces
 from derailleur.serving.protocol import GenerationRequest, SpeculationStatistics, Usage
-from derailleur.serving.requests import engine_requests
+from derailleur.serving.requests import engine_requests, writer
 from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream
 
@@ -49,14 +50,8 @@ class MessageJob:
             [prompt], body, model, max_tokens=max_tokens, samples=body.n, logprobs=logprobs
         )
         self.num_prompt_tokens = len(prompt)
-        first = self.requests[0]
-        self._common: dict[str, Any] = {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
-            "created": int(time.time()),
-            "model": body.model or model.name,
-            "placement": str(first.placement),
-            "draft": str(first.draft) if first.draft else None,
-        }
+        self.auto = model.chooses(body)
+        self._id, self._created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         self._usage = Usage(prompt_tokens=self.num_prompt_tokens)
 
     async def answer(self, stream: AnswerStream) -> ChatCompletion:
@@ -83,6 +78,16 @@ class MessageJob:
                 yield self._chunk(choice)
         if options and options.include_usage:
             yield ChatChunk(**self._common, choices=[], usage=self._usage.summed())
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        """What all pieces have in common, once it is known what writes them."""
+        return {
+            "id": self._id,
+            "created": self._created,
+            "model": self._body.model or self._model.name,
+            **writer(self.requests[0], self._model),
+        }
 
     def _chunk(self, choice: ChatChunkChoice) -> ChatChunk:
         options = self._body.stream_options

@@ -159,6 +159,7 @@ class ChatAnswer(BaseModel):
     model: str
     usage: Usage | None = None
     placement: str = Field(description="Ours: the placement that wrote the text.")
+    preset: str = Field(description="Ours: its name among the presets, or 'other'.")
     draft: str | None = Field(None, description="Ours: the placement that drafted.")
 
 

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from functools import cached_property
 
 from derailleur.engine import Delta, TokenLogprob
 from derailleur.serving.pieces import Pieces
@@ -14,7 +15,7 @@ from derailleur.serving.protocol import (
     SpeculationStatistics,
     Usage,
 )
-from derailleur.serving.requests import engine_requests
+from derailleur.serving.requests import engine_requests, writer
 from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream
 from derailleur.tokens import infill_prompt
@@ -45,15 +46,8 @@ class CompletionJob:
             prompt_logprobs=body.echo and body.logprobs is not None,
         )
         self.num_prompt_tokens = sum(map(len, self._prompts))
-        first = self.requests[0]
-        self._frame = Completion(
-            id=f"cmpl-{uuid.uuid4().hex}",
-            created=int(time.time()),
-            model=body.model or model.name,
-            choices=[],
-            placement=str(first.placement),
-            draft=str(first.draft) if first.draft else None,
-        )
+        self.auto = model.chooses(body)
+        self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
         self._usage = Usage(prompt_tokens=self.num_prompt_tokens)
         self._offsets = [0] * len(self.requests)
 
@@ -82,6 +76,17 @@ class CompletionJob:
                 yield self._frame.model_copy(update={"choices": [choice], "usage": usage})
         if options and options.include_usage:
             yield self._frame.model_copy(update={"usage": self._usage.summed()})
+
+    @cached_property
+    def _frame(self) -> Completion:
+        """What all pieces have in common, once it is known what writes them."""
+        return Completion(
+            id=self._id,
+            created=self._created,
+            model=self._body.model or self._model.name,
+            choices=[],
+            **writer(self.requests[0], self._model),
+        )
 
     def _prompt(self, prompt: str | Sequence[int]) -> list[int]:
         """Token ids; an empty prompt is the beginning of a document."""

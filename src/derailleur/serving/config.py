@@ -5,6 +5,7 @@ from pydantic import Field
 from derailleur.config import Config
 from derailleur.engine import EngineConfig
 from derailleur.errors import CapacityError, UserError
+from derailleur.serving.auto import AutoConfig
 
 
 class LimitsConfig(Config):
@@ -45,3 +46,4 @@ class ServeConfig(EngineConfig):
     """Settings of the engine and of the server before it."""
 
     limits: LimitsConfig = Field(LimitsConfig(), description="what clients may ask for")
+    auto: AutoConfig = Field(AutoConfig(), description="what the preset 'auto' promises")

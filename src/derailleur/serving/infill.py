@@ -17,7 +17,7 @@ from derailleur.serving.infill_protocol import (
     InfillRequest,
     Timings,
 )
-from derailleur.serving.requests import engine_requests
+from derailleur.serving.requests import engine_requests, writer
 from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream
 from derailleur.tokens import Tokenizer, infill_prompt
@@ -87,7 +87,7 @@ class InfillJob:
             body.input_prefix + body.prompt, body.input_suffix, body.input_extra, model.tokenizer, room
         )
         self.requests = engine_requests([self._prompt.ids], body, model, max_tokens=max_tokens, samples=1)
-        self.num_prompt_tokens = len(self._prompt.ids)
+        self.num_prompt_tokens, self.auto = len(self._prompt.ids), model.chooses(body)
         self._begun = time.monotonic()
         self._first_token: float | None = None
         self._tokens: list[int] = []
@@ -131,7 +131,6 @@ class InfillJob:
 
     def _answer(self, ended: Delta, *, content: str, tokens: list[int]) -> InfillAnswer:
         stop_type, word = self._ending(ended)
-        request = self.requests[0]
         return InfillAnswer(
             content=content,
             tokens=tokens,
@@ -146,8 +145,7 @@ class InfillJob:
             stop_type=stop_type,
             stopping_word=word,
             timings=self._timings(),
-            placement=str(request.placement),
-            draft=str(request.draft) if request.draft else None,
+            **writer(self.requests[0], self._model),
         )
 
     def _ending(self, ended: Delta) -> tuple[Literal["eos", "word", "limit"], str]:

@@ -110,6 +110,7 @@ class InfillAnswer(BaseModel):
     stopping_word: str
     timings: Timings
     placement: str = Field(description="Ours: the placement that wrote the text.")
+    preset: str = Field(description="Ours: its name among the presets, or 'other'.")
     draft: str | None = Field(None, description="Ours: the placement that drafted.")
 
 

@@ -1,11 +1,14 @@
 """What Prometheus reads: counters, gauges and histograms of one application, in a registry of its own."""
 
 import time
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from derailleur.engine import Delta, EngineLoad
+from derailleur.placement.placement import Placement
 from derailleur.serving.access_log import Call
+from derailleur.serving.forecast import Latency
 
 # Quarter decades, from a token of a small model on a GPU to a long answer on a CPU.
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
@@ -13,9 +16,13 @@ _ANSWER_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0,
 
 
 class Metrics:
-    """All metrics of one application."""
+    """All metrics of one application.
 
-    def __init__(self) -> None:
+    Args:
+        target: what the preset 'auto' promises, where there is one.
+    """
+
+    def __init__(self, *, target: Latency | None = None) -> None:
         self._registry = registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -38,6 +45,11 @@ class Metrics:
         self.generated_tokens = counter("generated_tokens", "Tokens generated.", "preset")
         self.drafted = counter("draft_tokens", "Tokens proposed by drafts.", "preset")
         self.accepted = counter("draft_accepted_tokens", "Drafted tokens that the target accepted.", "preset")
+        self.auto_choices = counter("auto_choices", "Calls whose preset the server chose.", "preset")
+        targets = gauge("auto_target_seconds", "What the preset 'auto' promises.", "latency")
+        if target is not None:
+            targets.labels("token").set(target.token_seconds)
+            targets.labels("first_token").set(target.first_token_seconds)
         self.first_token = histogram("first_token_seconds", "From call to first token.", _ANSWER_SECONDS)
         self.between_tokens = histogram("between_tokens_seconds", "From token to token.", _TOKEN_SECONDS)
         self.answer = histogram("answer_seconds", "From the call to the end of its answer.", _ANSWER_SECONDS)
@@ -67,23 +79,31 @@ class Meter:
     """Measures one call while it is answered.
 
     Args:
-        preset: the label of what it adds.
+        preset_of: the label of what a placement adds.
         num_requests: of the engine, whose ends are the answer's end.
     """
 
-    def __init__(self, metrics: Metrics, preset: str, *, num_requests: int) -> None:
-        self._metrics, self._preset = metrics, preset
-        self._num_unfinished = num_requests
+    def __init__(
+        self,
+        metrics: Metrics,
+        preset_of: Callable[[Placement], str],
+        *,
+        num_prompt_tokens: int,
+        num_requests: int,
+    ) -> None:
+        self._metrics, self._preset_of = metrics, preset_of
+        self._preset: str | None = None
+        self._num_prompt_tokens, self._num_unfinished = num_prompt_tokens, num_requests
         self._started = time.monotonic()
         self._last: dict[int, float] = {}
-        self._closed = False
         self.num_generated = 0
         self.first_token_seconds: float | None = None
-        metrics.in_flight.labels(preset).inc()
 
-    def accept(self, num_prompt_tokens: int) -> None:
-        """The engine took the call on."""
-        self._metrics.prompt_tokens.labels(self._preset).inc(num_prompt_tokens)
+    def accept(self, placement: Placement) -> None:
+        """The engine took the call on. Called in the engine's thread."""
+        self._preset = self._preset_of(placement)
+        self._metrics.prompt_tokens.labels(self._preset).inc(self._num_prompt_tokens)
+        self._metrics.in_flight.labels(self._preset).inc()
 
     def add(self, place: int, delta: Delta) -> None:
         """Take what a step added to the request at `place`. Called in the engine's thread."""
@@ -109,7 +129,7 @@ class Meter:
                 metrics.answer.labels(preset).observe(now - self._started)
 
     def close(self) -> None:
-        """The call is over, answered or not."""
-        if not self._closed:
-            self._closed = True
+        """The call is over, answered or not. Called in the engine's thread."""
+        if self._preset is not None:
             self._metrics.in_flight.labels(self._preset).dec()
+            self._preset = None

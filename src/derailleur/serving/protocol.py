@@ -66,7 +66,9 @@ class GenerationRequest(BaseModel):
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, description="Not used.")
 
-    preset: str | None = Field(None, description="Ours: the preset that writes the text.")
+    preset: str | None = Field(
+        None, description="Ours: the preset that writes the text; 'auto' leaves it to the server."
+    )
     placement: str | None = Field(None, description="Ours: any placement, such as 'FSSG' or 'all-gdn'.")
     draft: str | None = Field(
         None,
@@ -237,6 +239,7 @@ class Completion(BaseModel):
     choices: list[Choice]
     usage: Usage | None = None
     placement: str = Field(description="Ours: the placement that wrote the text.")
+    preset: str = Field(description="Ours: its name among the presets, or 'other'.")
     draft: str | None = Field(None, description="Ours: what drafted.")
 
 

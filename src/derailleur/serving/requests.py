@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from derailleur.engine import Request, Sampling
 from derailleur.serving.protocol import GenerationRequest
@@ -19,6 +20,8 @@ def engine_requests(
     prompt_logprobs: bool = False,
 ) -> list[Request]:
     """The samples of every prompt, one prompt after the other.
+
+    Where the server chooses the placement, they are written for the best one until it does.
 
     Raises:
         UserError: if the model, the placement or the draft does not exist, or too much is asked for.
@@ -43,6 +46,23 @@ def engine_requests(
         for prompt in prompts
         for sample in range(samples)
     ]
+
+
+class Writer(TypedDict):
+    """What wrote an answer, as the answer says it."""
+
+    preset: str
+    placement: str
+    draft: str | None
+
+
+def writer(request: Request, model: ServedModel) -> Writer:
+    """Of the answer to a request that the engine took on."""
+    return Writer(
+        preset=model.preset_of(request.placement),
+        placement=str(request.placement),
+        draft=str(request.draft) if request.draft else None,
+    )
 
 
 def _sampling(body: GenerationRequest, sample: int, logprobs: int | None) -> Sampling:

@@ -4,9 +4,10 @@ import time
 from dataclasses import dataclass, field
 
 from derailleur.engine import NGRAM, DraftSource
-from derailleur.errors import UserError
+from derailleur.errors import PlacementError, UserError
 from derailleur.placement.placement import Placement
 from derailleur.placement.presets import Presets
+from derailleur.serving.auto import AUTO, AutoPreset
 from derailleur.serving.chat_template import ChatTemplate
 from derailleur.serving.config import LimitsConfig
 from derailleur.serving.protocol import GenerationRequest
@@ -28,7 +29,9 @@ class ServedModel:
     """The model behind the server.
 
     Attributes:
-        presets: by name; their default is used where a request names none.
+        presets: by name.
+        default: the preset where a request names none; that of `presets` if absent.
+        auto: chooses for requests that leave the preset to the server; None where it cannot.
         draft: drafts for requests that say nothing about drafting.
         max_context: prompt and completion together, tokens.
         limits: what a request may ask for.
@@ -39,15 +42,27 @@ class ServedModel:
     tokenizer: Tokenizer
     presets: Presets
     max_context: int
+    default: str | None = None
+    auto: AutoPreset | None = None
     draft: DraftSource | None = None
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     chat_template: ChatTemplate | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
+    def __post_init__(self) -> None:
+        if AUTO in self.presets:
+            raise PlacementError(f"presets.json: '{AUTO}' is the server's own choice; rename that preset")
+
     @property
     def names(self) -> list[str]:
         """Every name under which the model can be asked for."""
-        return [self.name, *(f"{self.name}@{preset}" for preset in self.presets)]
+        presets = [AUTO, *self.presets] if self.auto else list(self.presets)
+        return [self.name, *(f"{self.name}@{preset}" for preset in presets)]
+
+    @property
+    def default_preset(self) -> str:
+        """The preset where a request names none."""
+        return self.default or self.presets.default
 
     @property
     def control_ids(self) -> frozenset[int]:
@@ -66,20 +81,32 @@ class ServedModel:
         room = self.max_context - max_tokens
         return room if self.limits.prompt_tokens is None else min(room, self.limits.prompt_tokens)
 
+    def chooses(self, body: GenerationRequest) -> bool:
+        """Whether a request leaves its preset to the server."""
+        return self._wanted(body) == AUTO
+
     def placement(self, body: GenerationRequest) -> Placement:
-        """The placement that a request asks for.
+        """The placement that a request asks for; the best one where the server is yet to choose.
 
         Raises:
             UnknownModelError: if the model's name is not ours.
             PlacementError: if the preset or the placement does not exist.
         """
+        wanted = self._wanted(body)
+        if wanted != AUTO:
+            return self.presets.resolve(wanted)
+        if self.auto is None:
+            raise PlacementError(f"preset '{AUTO}' needs presets whose quality and speed were measured")
+        return self.auto.best
+
+    def _wanted(self, body: GenerationRequest) -> str:
         name, _, preset = (body.model or self.name).partition("@")
         if name != self.name:
             raise UnknownModelError(f"model '{body.model}' does not exist; this server has '{self.name}'")
         asked = {text for text in (preset or None, body.preset, body.placement) if text is not None}
         if len(asked) > 1:
             raise UserError(f"'{body.model}' and the field preset or placement ask for different placements")
-        return self.presets.resolve(asked.pop() if asked else None)
+        return asked.pop() if asked else self.default_preset
 
     def preset_of(self, placement: Placement) -> str:
         """The preset's name, for metrics and logs; one word for every placement that is none."""
@@ -89,7 +116,7 @@ class ServedModel:
         """What drafts for a request, if anything."""
         if body.draft is not None:
             return draft_source(body.draft, self.presets)
-        return self.draft if self.draft != placement else None
+        return self.draft if self.draft != placement or self.chooses(body) else None
 
 
 def draft_source(text: str, presets: Presets) -> DraftSource | None:

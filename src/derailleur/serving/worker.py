@@ -8,12 +8,14 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
 from derailleur.engine import Delta, Engine, EngineLoad, Request
 from derailleur.errors import DerailleurError, UserError
+from derailleur.serving.auto import AutoPreset
 from derailleur.serving.config import LimitsConfig
 from derailleur.serving.metrics import Meter
 from derailleur.serving.refusals import DeadlineError, DrainingError, OverloadedError
@@ -59,8 +61,11 @@ class AnswerStream:
             self._num_unfinished -= arrived[1].finish_reason is not None
             yield arrived
 
-    async def open(self, requests: Sequence[Request]) -> None:
-        """Submit the requests.
+    async def open(self, requests: list[Request], *, auto: bool = False) -> list[Request]:
+        """Submit the requests; gives them as the engine took them on.
+
+        Args:
+            auto: whether their placement is yet to be chosen.
 
         Raises:
             UserError, CapacityError: if the engine refuses one of them.
@@ -68,7 +73,9 @@ class AnswerStream:
         """
         self._num_unfinished = len(requests)
         try:
-            await self._worker.call(lambda engine: self._worker.submit(engine, self, requests))
+            return await self._worker.call(
+                lambda engine: self._worker.submit(engine, self, requests, auto=auto)
+            )
         except BaseException:
             # Refused half-way, or the client left meanwhile: the rest must not run on.
             self.close()
@@ -76,8 +83,16 @@ class AnswerStream:
 
     def close(self) -> None:
         """Cancel what is not finished; frees its memory before the next step."""
-        self._meter.close()
-        self._worker.post(lambda engine: self._worker.cancel(engine, self))
+
+        def command(engine: Engine) -> None:
+            self._worker.cancel(engine, self)
+            self._meter.close()
+
+        self._worker.post(command)
+
+    def accept(self, requests: Sequence[Request]) -> None:
+        """Called by the worker's thread before anything is delivered."""
+        self._meter.accept(requests[0].placement)
 
     def deliver(self, arrived: tuple[int, Delta] | DerailleurError) -> None:
         """Called by the worker's thread."""
@@ -91,10 +106,17 @@ class EngineWorker:
 
     Args:
         max_waiting: how many requests it holds beside those that can run.
+        auto: chooses placements; is told of all that the engine does.
     """
 
-    def __init__(self, engine: Engine, *, max_waiting: int = LimitsConfig().max_waiting) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_waiting: int = LimitsConfig().max_waiting,
+        auto: AutoPreset | None = None,
+    ) -> None:
+        self._engine, self._auto = engine, auto
         self._capacity = engine.config.max_rows + max_waiting
         self._commands: queue.SimpleQueue[Callable[[Engine], None] | None] = queue.SimpleQueue()
         self._streams: dict[int, tuple[AnswerStream, int]] = {}
@@ -136,19 +158,33 @@ class EngineWorker:
         """What the engine is busy with."""
         return await self.call(lambda engine: engine.load)
 
-    def submit(self, engine: Engine, stream: AnswerStream, requests: Sequence[Request]) -> None:
-        """Queue requests for a stream. Called in the worker's thread."""
+    def submit(
+        self, engine: Engine, stream: AnswerStream, requests: list[Request], *, auto: bool
+    ) -> list[Request]:
+        """Queue requests for a stream. Called in the worker's thread.
+
+        Only here a placement is chosen: everything that came before is in the engine by now, so that of a
+        burst each request sees those before it.
+        """
         if len(requests) > self._capacity:
             raise UserError(f"{len(requests)} answers in one request; this server gives {self._capacity}")
         if len(self._streams) + len(requests) > self._capacity:
             raise OverloadedError("too many requests are waiting", retry_after_seconds=_RETRY_SECONDS)
+        if auto:
+            assert self._auto is not None, "a job whose placement nobody chooses"
+            requests = self._auto.place(requests)
         for place, request in enumerate(requests):
-            self._streams[engine.submit(request)] = (stream, place)
+            request_id = engine.submit(request)
+            self._streams[request_id] = (stream, place)
+            if self._auto is not None:
+                self._auto.begin(request_id, request)
+        stream.accept(requests)
+        return requests
 
     def cancel(self, engine: Engine, stream: AnswerStream) -> None:
         """Cancel a stream's unfinished requests. Called in the worker's thread."""
         for request_id in [i for i, (owner, _) in self._streams.items() if owner is stream]:
-            del self._streams[request_id]
+            self._forget(request_id)
             engine.cancel(request_id)
 
     def _run(self) -> None:
@@ -162,6 +198,7 @@ class EngineWorker:
             self._step()
 
     def _step(self) -> None:
+        begin = time.perf_counter()
         try:
             deltas = self._engine.step()
         except Exception:
@@ -169,11 +206,20 @@ class EngineWorker:
             log.exception("the engine failed")
             self._fail_all(DerailleurError("the engine failed; the server's log has the details"))
             return
+        if self._auto is not None:
+            seconds = time.perf_counter() - begin
+            num_ended = sum(delta.finish_reason is not None for delta in deltas)
+            self._auto.observe(seconds, deltas, num_running=self._engine.load.running + num_ended)
         for delta in deltas:
             stream, place = self._streams[delta.request_id]
             if delta.finish_reason is not None:
-                del self._streams[delta.request_id]
+                self._forget(delta.request_id)
             stream.deliver((place, delta))
+
+    def _forget(self, request_id: int) -> None:
+        del self._streams[request_id]
+        if self._auto is not None:
+            self._auto.end(request_id)
 
     def _fail_all(self, error: DerailleurError) -> None:
         for stream in {stream for stream, _ in self._streams.values()}:
