@@ -199,6 +199,8 @@ class Engine:
             output.commit([max(len(own), 1) for own in chosen])
         seconds = time.perf_counter() - begin if len(works) == len(decoding) else None
         self._drafting.record(decoding, chosen, seconds)
+        for work in works[len(decoding) :]:
+            self.scheduler.remember(work.active, work.piece.state)
         deltas = [
             self._advance(work, own, output.logits[span])
             for work, own, span in zip(works, chosen, output.spans, strict=True)
@@ -334,7 +336,6 @@ class Engine:
     def _advance(self, work: Work, chosen: Sequence[int], logits: torch.Tensor) -> Delta | None:
         """Give a request its chosen tokens; frees its memory if they end it."""
         active, request = work.active, work.active.request
-        self.scheduler.remember(active, work.piece.state)
         if work.piece.state is not active.state:
             return None
         if work.num_choices and not chosen:
