@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from derailleur import serving
 from derailleur.engine import Engine, Sampling
+from derailleur.model.mixers import PAGE_TOKENS
 from derailleur.placement import Placement
 from derailleur.placement.presets import load_presets
 from derailleur.tokens import Tokenizer, infill_prompt
@@ -289,3 +290,15 @@ def test_the_page_needs_nothing_from_elsewhere(client: TestClient) -> None:
     assert "connect-src 'self'" in answer.headers["content-security-policy"]
     outside = [word for word in answer.text.split('"') if word.startswith(("http:", "https:", "//"))]
     assert outside == []
+
+
+def test_usage_says_what_was_not_read_again(ask: Ask, tokenizer: Tokenizer) -> None:
+    """An editor's next request: the same file and a little more; samples of a prompt read it once."""
+    file = "def load(fp):\n    return loads(fp.read())\n\n\n" * 12
+    num_tokens = len(tokenizer.encode(file))
+    assert num_tokens > 150
+    for preset, spare in (("full", 2), ("balanced", 2 * PAGE_TOKENS)):
+        first = ask(prompt=file, preset=preset, max_tokens=2, n=3)["usage"]
+        assert first["prompt_tokens_details"]["cached_tokens"] == 0
+        again = ask(prompt=file + "x = [", preset=preset, max_tokens=2, n=3)["usage"]
+        assert num_tokens - spare <= again["prompt_tokens_details"]["cached_tokens"] < again["prompt_tokens"]

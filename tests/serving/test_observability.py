@@ -56,7 +56,18 @@ def test_metrics_count_what_was_answered(client: TestClient) -> None:
     assert seen["refusals_total", "not_found"] == 1
     assert seen["requests_running",] == seen["requests_waiting",] == 0
     assert seen["calls_in_flight", "balanced"] == seen["calls_in_flight", "other"] == 0
+    assert seen["preemptions_total",] == seen["requests_limited", "memory"] == 0
     assert seen["state_bytes", "F"] == seen["state_bytes", "G"] == 0 < seen["state_memory_bytes",]
+
+
+def test_metrics_of_the_prefix_cache(client: TestClient) -> None:
+    body = {"prompt": "x = 1\n" * 60, "max_tokens": 2, "preset": "balanced"}
+    usages = [client.post("/v1/completions", json=body).json()["usage"] for _ in range(2)]
+    seen = metrics(client)
+    assert [usage["prompt_tokens_details"]["cached_tokens"] > 0 for usage in usages] == [False, True]
+    cached = usages[1]["prompt_tokens_details"]["cached_tokens"]
+    assert seen["cached_prompt_tokens_total", "balanced"] == cached
+    assert client.get("/health").json()["prefix_cache_bytes"] == seen["prefix_cache_bytes",] > 0
 
 
 def test_a_defect_is_one_error_and_is_counted(

@@ -17,6 +17,7 @@ from derailleur.engine.request import (
     TokenLogprob,
 )
 from derailleur.engine.sampling import GREEDY, Sampling
+from derailleur.engine.scheduler import Limit
 from derailleur.engine.speed import DecodeSpeed
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "FinishReason",
     "Generation",
     "Grammar",
+    "Limit",
     "Request",
     "Sampling",
     "Speculation",

@@ -124,7 +124,9 @@ def _open_routes(worker: EngineWorker, traffic: Traffic) -> APIRouter:
                 "status": "ok",
                 "running": load.running,
                 "waiting": load.waiting,
+                "limited_by": load.limited_by,
                 "state_bytes": dict(load.used_bytes),
+                "prefix_cache_bytes": load.cached_bytes,
                 "state_memory_bytes": load.budget_bytes,
             }
         )

@@ -95,7 +95,7 @@ class MessageJob:
         return ChatChunk(**self._common, choices=[choice], usage=usage)
 
     def _choice(self, place: int, delta: Delta) -> ChatChunkChoice:
-        self._usage.completion_tokens += len(delta.tokens)
+        self._usage.add(delta, first_sample=place == 0)
         return ChatChunkChoice(
             index=place,
             delta=AnswerDelta(content=delta.text),

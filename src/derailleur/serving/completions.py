@@ -120,7 +120,7 @@ class CompletionJob:
         return kept
 
     def _choice(self, place: int, delta: Delta) -> Choice:
-        self._usage.completion_tokens += len(delta.tokens)
+        self._usage.add(delta, first_sample=place % self._body.num_samples == 0)
         given = self._body.logprobs is not None
         return Choice(
             index=place,

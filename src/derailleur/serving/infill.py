@@ -91,6 +91,7 @@ class InfillJob:
         self._begun = time.monotonic()
         self._first_token: float | None = None
         self._tokens: list[int] = []
+        self._num_cached = 0
         self._text = ""
 
     async def answer(self, stream: AnswerStream) -> BaseModel:
@@ -122,6 +123,7 @@ class InfillJob:
                 raise DerailleurError("the model or its grammar broke down for this request")
             now = time.monotonic()
             self._first_token = self._first_token or now
+            self._num_cached += delta.num_cached or 0
             self._tokens += delta.tokens
             self._text += delta.text
             yield delta
@@ -137,6 +139,7 @@ class InfillJob:
             model=self._body.model or self._model.name,
             tokens_predicted=len(self._tokens),
             tokens_evaluated=self.num_prompt_tokens,
+            tokens_cached=self._num_cached,
             generation_settings=self._body.model_dump(include=set(_SETTINGS))
             | {"n_ctx": self._model.max_context},
             prompt=self._model.tokenizer.decode(self._prompt.ids),

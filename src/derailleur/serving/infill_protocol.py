@@ -101,7 +101,7 @@ class InfillAnswer(BaseModel):
     model: str
     tokens_predicted: int
     tokens_evaluated: int
-    tokens_cached: int = 0
+    tokens_cached: int = Field(description="Of the evaluated ones, remembered and not read again.")
     generation_settings: dict[str, Any]
     prompt: str = Field(description="What the model read, special tokens spelt out.")
     has_new_line: bool

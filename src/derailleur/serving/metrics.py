@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from derailleur.engine import Delta, EngineLoad
+from derailleur.engine import Delta, EngineLoad, Limit
 from derailleur.placement.placement import Placement
 from derailleur.serving.access_log import Call
 from derailleur.serving.forecast import Latency
@@ -40,8 +41,15 @@ class Metrics:
         self.waiting = gauge("requests_waiting", "Engine requests that wait for memory or a row.")
         self.in_flight = gauge("calls_in_flight", "Calls being answered.", "preset")
         self.state_bytes = gauge("state_bytes", "State memory that requests hold.", "mixer")
+        self.cache_bytes = gauge("prefix_cache_bytes", "State memory that only the prefix cache holds.")
         self.state_budget = gauge("state_memory_bytes", "Budget of state memory.")
+        self.limited = gauge("requests_limited", "1 where requests wait for this.", "limit")
+        self.preemptions = counter("preemptions", "Requests that gave their memory back for a while.")
+        self._num_preempted = 0
         self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts.", "preset")
+        self.cached_tokens = counter(
+            "cached_prompt_tokens", "Of those of each answer, tokens that were remembered.", "preset"
+        )
         self.generated_tokens = counter("generated_tokens", "Tokens generated.", "preset")
         self.drafted = counter("draft_tokens", "Tokens proposed by drafts.", "preset")
         self.accepted = counter("draft_accepted_tokens", "Drafted tokens that the target accepted.", "preset")
@@ -70,6 +78,11 @@ class Metrics:
             self.running.set(load.running)
             self.waiting.set(load.waiting)
             self.state_budget.set(load.budget_bytes)
+            self.cache_bytes.set(load.cached_bytes)
+            for limit in get_args(Limit):
+                self.limited.labels(limit).set(load.limited_by == limit)
+            self.preemptions.inc(load.num_preempted - self._num_preempted)
+            self._num_preempted = load.num_preempted
             for mixer, used in load.used_bytes.items():
                 self.state_bytes.labels(mixer).set(used)
         return generate_latest(self._registry)
@@ -120,6 +133,8 @@ class Meter:
             self._last[place] = now
             self.num_generated += num_tokens
             metrics.generated_tokens.labels(preset).inc(num_tokens)
+        if delta.num_cached:
+            metrics.cached_tokens.labels(preset).inc(delta.num_cached)
         if delta.speculation is not None:
             metrics.drafted.labels(preset).inc(delta.speculation.drafted)
             metrics.accepted.labels(preset).inc(delta.speculation.accepted)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from derailleur.engine import Grammar, Speculation
+from derailleur.engine import Delta, Grammar, Speculation
 from derailleur.serving.pieces import TextPiece
 from derailleur.serving.structured import ResponseFormat, StructuredOutputs
 
@@ -217,12 +217,25 @@ class Choice(BaseModel):
     )
 
 
+class PromptDetails(BaseModel):
+    """What became of a prompt's tokens."""
+
+    cached_tokens: int = Field(0, description="Remembered from earlier requests, and not read again.")
+
+
 class Usage(BaseModel):
     """Tokens read and written."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+    prompt_tokens_details: PromptDetails = Field(default_factory=PromptDetails)
+
+    def add(self, delta: Delta, *, first_sample: bool) -> None:
+        """Count what a step added; the samples of a prompt have that prompt in common."""
+        self.completion_tokens += len(delta.tokens)
+        if first_sample:
+            self.prompt_tokens_details.cached_tokens += delta.num_cached or 0
 
     def summed(self) -> Self:
         """With the total."""
