@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from derailleur.errors import ShapeError
-from derailleur.kernels import extend_pages, paged_step
+from derailleur.kernels import extend_pages, paged_compiled
 from derailleur.kernels.paged import MAX_STEP_TOKENS
-from derailleur.kernels.paged_step import SPLIT_TOKENS
+from derailleur.kernels.paged_compiled import SPLIT_TOKENS
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = [0, SPLIT_TOKENS + 9, 1100]
     cache, requests = filled(lengths, 3, None, Geometry())
     alone = cache.extend(requests, lengths, 3)
-    monkeypatch.setattr(paged_step, "_PARALLEL_WORK", 0)
+    monkeypatch.setattr(paged_compiled, "_PARALLEL_WORK", 0)
     torch.set_num_threads(2)
     try:
         assert torch.equal(alone, cache.extend(requests, lengths, 3))

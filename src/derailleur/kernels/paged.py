@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from derailleur.errors import ShapeError
-from derailleur.kernels import paged_step
+from derailleur.kernels import paged_compiled
 from derailleur.kernels.attention import banded_attention, cached_attention, causal_attention
 from derailleur.kernels.dispatch import triton_serves
 
@@ -51,10 +51,10 @@ def extend_pages(
         ShapeError: if the inputs' shapes do not fit together.
     """
     _check(q, k, v, key_pages, value_pages, tables, positions)
+    if paged_compiled.serves(q, key_pages):
+        return paged_compiled.extend(q, k, v, key_pages, value_pages, tables, positions, window)
     if q.shape[1] > MAX_STEP_TOKENS:
         return _extend_by_piece(q, k, v, key_pages, value_pages, tables, positions, window)
-    if paged_step.serves(q, key_pages):
-        return paged_step.extend(q, k, v, key_pages, value_pages, tables, positions, window)
     _store(k, v, key_pages, value_pages, tables, positions)
     if triton_serves(q, k):
         from derailleur.kernels import triton

@@ -1,4 +1,4 @@
-"""A few new tokens of each row attend over pages, on a CPU in float32 (flash-decoding).
+"""New tokens of each row attend over pages, on a CPU in float32 (flash-decoding).
 
 What a token sees is cut into splits at fixed positions. In a split the scores of a block of queries, their
 softmax and the weighted values are made page by page; the splits' results are then weighed together in order.
@@ -7,13 +7,11 @@ depend on them. The twin is `attend_to_pages`.
 """
 
 import math
-from threading import Lock
 from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 import torch
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -21,7 +19,7 @@ from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 from torch import Tensor
 
-from derailleur.compiled import compiled, compiled_in_parallel
+from derailleur.compiled import compiled, compiled_in_parallel, numba_threads
 
 Floats = NDArray[np.float32]
 
@@ -29,8 +27,10 @@ LANES = 16
 """Head widths and pages are whole vectors of so many numbers."""
 SPLIT_TOKENS = 512
 _BLOCK_QUERIES = 8
+# A tile of 4 rows and so many vectors stays in the registers of AVX-512, or of AVX2.
+_TILE_VECTORS = 4 if binding.get_host_cpu_features().get("avx512f", False) else 1
+_PIECE_TOKENS = 128  # the splits' results of more would take much memory
 _PARALLEL_WORK = 1 << 20  # some 50 microseconds of one thread, against a few to wake the others
-_numba_threads = Lock()  # not every layer of threads that numba may run on takes two callers at once
 _EVERYTHING = 1 << 40  # tokens, more than any row has
 _LOWEST = np.float32(-1e30)
 _ZERO, _HALF, _ONE, _UNDERFLOW = np.float32(0), np.float32(0.5), np.float32(1), np.float32(-126)
@@ -62,7 +62,33 @@ def extend(
     positions: Tensor,
     window: int | None,
 ) -> Tensor:
-    """`extend_pages` for up to `MAX_STEP_TOKENS` tokens a row."""
+    """`extend_pages`, of any number of tokens a row.
+
+    A piece whose end would overwrite in a ring what its beginning still sees is cut.
+    """
+    T = q.shape[1]
+    room = _PIECE_TOKENS
+    if window is not None:
+        room = min(room, tables.shape[1] * key_pages.shape[-1] - window + 1)
+    if room >= T:
+        return _extend_piece(q, k, v, key_pages, value_pages, tables, positions, window)
+    outputs = []
+    for begin in range(0, T, room):
+        piece = q[:, begin : begin + room], k[:, begin : begin + room], v[:, begin : begin + room]
+        outputs.append(_extend_piece(*piece, key_pages, value_pages, tables, positions + begin, window))
+    return torch.cat(outputs, 1)
+
+
+def _extend_piece(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    key_pages: Tensor,
+    value_pages: Tensor,
+    tables: Tensor,
+    positions: Tensor,
+    window: int | None,
+) -> Tensor:
     q = q.contiguous()
     out = torch.empty_like(q)
     arguments = (
@@ -76,12 +102,10 @@ def extend(
         _EVERYTHING if window is None else window,
         out.numpy(),
     )
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    if threads == 1 or _work(q, positions, window) < _PARALLEL_WORK:
+    if torch.get_num_threads() == 1 or _work(q, positions, window) < _PARALLEL_WORK:
         _extend(*arguments)
     else:
-        with _numba_threads:
-            numba.set_num_threads(threads)
+        with numba_threads(torch.get_num_threads()):
             _extend_in_parallel(*arguments)
     return out
 
@@ -89,13 +113,13 @@ def extend(
 def _work(q: Tensor, positions: Tensor, window: int | None) -> int:
     """How many products of numbers the scores are, about."""
     seen = positions if window is None else positions.clamp(max=window)
-    return int(seen.sum()) * q[0].numel()
+    return int(seen.sum() + q.shape[0] * q.shape[1]) * q[0].numel()
 
 
-def _block_product(num_rows: int, num_vectors: int) -> Any:
-    """A kernel that adds a[i : i + num_rows] @ b[:, n : n + num_vectors * LANES] to that block of c.
+def _tile_product(num_rows: int, num_vectors: int) -> Any:
+    """A kernel that adds a[i : i + num_rows] @ b[:, n : n + num_vectors * LANES] to that tile of c.
 
-    The block stays in registers while b passes by once. Plain loops, which LLVM vectorises itself, load and
+    The tile stays in registers while b passes by once. Plain loops, which LLVM vectorises itself, load and
     store it over and over and take two to three times as long.
     """
     vector = ir.VectorType(ir.FloatType(), LANES)
@@ -133,14 +157,14 @@ def _block_product(num_rows: int, num_vectors: int) -> Any:
             )
             with cgutils.for_range(builder, depth) as loop:
                 passing = [load(x) for x in vectors(1, loop.index)]
-                for row, block in zip(rows, sums, strict=True):
+                for row, totals in zip(rows, sums, strict=True):
                     factor = builder.load(address(0, row, loop.index))
                     factor = builder.insert_element(vector(ir.Undefined), factor, ir.IntType(32)(0))
                     factor = builder.shuffle_vector(factor, vector(ir.Undefined), splat)
-                    for x, total in zip(passing, block, strict=True):
+                    for x, total in zip(passing, totals, strict=True):
                         builder.store(builder.call(multiply_add, [factor, x, builder.load(total)]), total)
-            for row, block in zip(targets, sums, strict=True):
-                for pointer, total in zip(row, block, strict=True):
+            for row, totals in zip(targets, sums, strict=True):
+                for pointer, total in zip(row, totals, strict=True):
                     builder.store(builder.load(total), pointer).align = 4
             return target.get_dummy_value()
 
@@ -149,35 +173,37 @@ def _block_product(num_rows: int, num_vectors: int) -> Any:
     return product
 
 
-_product_4x4, _product_3x4, _product_2x4, _product_1x4 = (_block_product(rows, 4) for rows in (4, 3, 2, 1))
-_product_4x1, _product_1x1 = _block_product(4, 1), _block_product(1, 1)
+_wide_4, _wide_3, _wide_2, _wide_1 = (_tile_product(rows, _TILE_VECTORS) for rows in (4, 3, 2, 1))
+_narrow_4, _narrow_3, _narrow_2, _narrow_1 = (_tile_product(rows, 1) for rows in (4, 3, 2, 1))
 
 
 @compiled
 def _add_product(a: Floats, b: Floats, c: Floats) -> None:
     """c [m, n] += a [m, k] @ b [k, n], each number summed over k in order; n is whole vectors."""
-    m, columns = c.shape
     n = 0
-    while n + 4 * LANES <= columns:
-        i = 0
-        while i + 4 <= m:
-            _product_4x4(a, b, c, i, n)
-            i += 4
-        if m - i == 3:
-            _product_3x4(a, b, c, i, n)
-        elif m - i == 2:
-            _product_2x4(a, b, c, i, n)
-        elif m - i == 1:
-            _product_1x4(a, b, c, i, n)
-        n += 4 * LANES
-    while n < columns:
-        i = 0
-        while i + 4 <= m:
-            _product_4x1(a, b, c, i, n)
-            i += 4
-        while i < m:
-            _product_1x1(a, b, c, i, n)
-            i += 1
+    while n + _TILE_VECTORS * LANES <= c.shape[1]:
+        for i in range(0, c.shape[0], 4):
+            left = c.shape[0] - i
+            if left >= 4:
+                _wide_4(a, b, c, i, n)
+            elif left == 3:
+                _wide_3(a, b, c, i, n)
+            elif left == 2:
+                _wide_2(a, b, c, i, n)
+            else:
+                _wide_1(a, b, c, i, n)
+        n += _TILE_VECTORS * LANES
+    while n < c.shape[1]:
+        for i in range(0, c.shape[0], 4):
+            left = c.shape[0] - i
+            if left >= 4:
+                _narrow_4(a, b, c, i, n)
+            elif left == 3:
+                _narrow_3(a, b, c, i, n)
+            elif left == 2:
+                _narrow_2(a, b, c, i, n)
+            else:
+                _narrow_1(a, b, c, i, n)
         n += LANES
 
 
@@ -275,37 +301,49 @@ def _attend(
     positions: NDArray[np.int64],
     window: int,
 ) -> None:
-    """One kv head in one split of one row, a block of queries at a time."""
-    all_queries, first_split, all_mixed, highest, total = step
+    """A block of queries of one kv head to one split of one row."""
+    all_queries, first_split, all_mixed, all_highest, all_total = step
     kv_heads, page_tokens = key_pages.shape[1], key_pages.shape[3]
-    s, head = task // kv_heads, task % kv_heads
+    blocks = _num_blocks(all_queries.shape[2])
+    s, head, first = task // (blocks * kv_heads), task // blocks % kv_heads, task % blocks * _BLOCK_QUERIES
     row = np.searchsorted(first_split, s, side="right") - 1
-    position, table, queries, mixed = positions[row], tables[row], all_queries[row, head], all_mixed[s, head]
-    begin = (_oldest(position, window) // SPLIT_TOKENS + s - first_split[row]) * SPLIT_TOKENS
-    low = max(_oldest(position, window) - begin, 0)
-    high = min(position + queries.shape[0] // group - begin, SPLIT_TOKENS)
+    table, queries = tables[row], all_queries[row, head, first : first + _BLOCK_QUERIES]
+    block = slice(first, first + queries.shape[0])
+    mixed, highest, total = all_mixed[s, head, block], all_highest[s, head, block], all_total[s, head, block]
+    mixed[:], highest[:], total[:] = _ZERO, _LOWEST, _ZERO
+    begin = (_oldest(positions[row], window) // SPLIT_TOKENS + s - first_split[row]) * SPLIT_TOKENS
+    low = max(_oldest(positions[row] + block.start // group, window) - begin, 0)
+    high = min(positions[row] + (block.stop - 1) // group + 1 - begin, SPLIT_TOKENS)
+    if low >= high:
+        return
     pages = range(low // page_tokens, (high - 1) // page_tokens + 1)
     shown = slice(pages.start * page_tokens, pages.stop * page_tokens)
-    mixed[:] = 0
-    scores = np.empty((_BLOCK_QUERIES, SPLIT_TOKENS), np.float32)
-    for i in range(0, queries.shape[0], _BLOCK_QUERIES):
-        asking = queries[i : i + _BLOCK_QUERIES]
-        weights = scores[: asking.shape[0]]
-        weights[:, shown] = 0
-        for j in pages:
-            page = table[(begin // page_tokens + j) % table.shape[0]]
-            _add_product(asking, key_pages[page, head], weights[:, j * page_tokens : (j + 1) * page_tokens])
-        for n in range(asking.shape[0]):
-            end = position + (i + n) // group + 1 - begin
-            weights[n, max(end, shown.start) : shown.stop] = -np.inf
-            weights[n, shown.start : max(end - window, shown.start)] = -np.inf
-            highest[s, head, i + n], total[s, head, i + n] = _softmax(weights[n, shown])
-        for j in pages:
-            page = table[(begin // page_tokens + j) % table.shape[0]]
-            # Zero times whatever stands where no token may look is not always zero.
-            a, b = max(low, j * page_tokens), min(high, (j + 1) * page_tokens)
-            values = value_pages[page, head, a - j * page_tokens : b - j * page_tokens]
-            _add_product(weights[:, a:b], values, mixed[i : i + _BLOCK_QUERIES])
+    weights = np.zeros((queries.shape[0], SPLIT_TOKENS), np.float32)
+    for j in pages:
+        page = table[(begin // page_tokens + j) % table.shape[0]]
+        _add_product(queries, key_pages[page, head], weights[:, j * page_tokens : (j + 1) * page_tokens])
+    for n in range(queries.shape[0]):
+        end = positions[row] + (first + n) // group + 1 - begin
+        weights[n, max(end, shown.start) : shown.stop] = -np.inf
+        weights[n, shown.start : max(end - window, shown.start)] = -np.inf
+        highest[n], total[n] = _softmax(weights[n, shown])
+    for j in pages:
+        page = table[(begin // page_tokens + j) % table.shape[0]]
+        # Zero times whatever stands where no token may look is not always zero.
+        a, b = max(low, j * page_tokens), min(high, (j + 1) * page_tokens)
+        _add_product(
+            weights[:, a:b], value_pages[page, head, a - j * page_tokens : b - j * page_tokens], mixed
+        )
+
+
+@compiled
+def _num_blocks(num_queries: int) -> int:
+    return (num_queries + _BLOCK_QUERIES - 1) // _BLOCK_QUERIES
+
+
+@compiled
+def _num_tasks(step: _Step) -> int:
+    return step[2].shape[0] * step[2].shape[1] * _num_blocks(step[2].shape[2])
 
 
 @compiled
@@ -348,7 +386,7 @@ def _extend(
     kv_heads = k.shape[2]
     _store(k, v, key_pages, value_pages, tables, positions)
     step = _begin(q, kv_heads, positions, window)
-    for task in range(len(step[2]) * kv_heads):
+    for task in range(_num_tasks(step)):
         _attend(step, task, q.shape[2] // kv_heads, key_pages, value_pages, tables, positions, window)
     _finish(step, out)
 
@@ -368,6 +406,6 @@ def _extend_in_parallel(
     kv_heads = k.shape[2]
     _store(k, v, key_pages, value_pages, tables, positions)
     step = _begin(q, kv_heads, positions, window)
-    for task in prange(len(step[2]) * kv_heads):
+    for task in prange(_num_tasks(step)):
         _attend(step, task, q.shape[2] // kv_heads, key_pages, value_pages, tables, positions, window)
     _finish(step, out)
