@@ -1,11 +1,14 @@
 """How hot loops are compiled: by numba, without the GIL, cached on disk where a folder is writable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+_threads = Lock()
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -23,6 +26,18 @@ def compiled_in_parallel(function: Kernel) -> Kernel:
     Two forms of one function would share a place on disk: each needs a function of its own.
     """
     return _compile(function, parallel=True)
+
+
+@contextmanager
+def numba_threads(wanted: int) -> Iterator[int]:
+    """Have so many threads, or as many as numba has, for a kernel compiled in parallel.
+
+    One caller at a time: not every layer of threads that numba may run on takes two at once.
+    """
+    threads = min(wanted, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    with _threads:
+        numba.set_num_threads(threads)
+        yield threads
 
 
 def _compile(function: Kernel, *, parallel: bool) -> Kernel:

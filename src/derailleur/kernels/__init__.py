@@ -12,6 +12,7 @@ from derailleur.kernels.delta_rule import (
 )
 from derailleur.kernels.dispatch import triton_serves
 from derailleur.kernels.documents import document_positions, documents_of
+from derailleur.kernels.linear import linear
 from derailleur.kernels.paged import PAGE_TOKENS, extend_pages
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "document_positions",
     "documents_of",
     "extend_pages",
+    "linear",
     "recurrent_delta_rule",
     "triton_serves",
 ]
