@@ -1,0 +1,221 @@
+"""Concurrent streams: ours against transformers' `generate` and vLLM, on the same prompts in turn.
+
+All prompts of a round are sent at once. Tokens per second are all new tokens over the time until the last
+of them, reading of prompts included; latencies are over all tokens of all rounds.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from engine_inputs import HeldOutCode, Subject
+from engine_tables import percentile, table
+from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers.generation.streamers import BaseStreamer
+
+from derailleur.engine import Engine, EngineConfig, Request
+from derailleur.placement import Placement
+from derailleur.tokens import Tokenizer
+
+PROMPT_TOKENS = (140, 200)
+"""The shortest and the longest prompt."""
+
+Prompts = Sequence[Sequence[int]]
+Contender = Callable[[Prompts, int], list[list[float]]]
+"""Continues prompts by a number of tokens; gives the seconds at which they arrived, by prompt."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What one contender did at one number of streams.
+
+    Attributes:
+        tokens_per_second: median over rounds.
+        first_token, between_tokens: seconds, at the 50th and the 99th percentile.
+    """
+
+    model: str
+    contender: str
+    streams: int
+    tokens_per_second: float
+    first_token: tuple[float, float]
+    between_tokens: tuple[float, float]
+
+
+def measure(
+    subject: Subject,
+    code: HeldOutCode,
+    contenders: Mapping[str, Contender],
+    *,
+    counts: Sequence[int],
+    rounds: int,
+    new_tokens: int,
+) -> list[Streams]:
+    """All contenders in turn on the same prompts, which no two rounds share."""
+    tokenizer, rng = Tokenizer.load(subject.ours), np.random.default_rng(0)
+    results = []
+    for count in counts:
+        runs: dict[str, list[list[list[float]]]] = {name: [] for name in contenders}
+        for number in range(-1, rounds):
+            lengths = rng.integers(PROMPT_TOKENS[0], PROMPT_TOKENS[1] + 1, count).tolist()
+            prompts = code.prompts(tokenizer, lengths, rng)
+            for name, contender in contenders.items():
+                arrivals = contender(prompts, new_tokens if number >= 0 else 4)
+                if number >= 0:  # the first is to warm up
+                    runs[name].append(arrivals)
+        results += [summary(subject.name, name, count, own) for name, own in runs.items()]
+    return results
+
+
+def summary(model: str, contender: str, streams: int, runs: Sequence[list[list[float]]]) -> Streams:
+    """The figures of some rounds."""
+    rates = [sum(map(len, run)) / max(arrived[-1] for arrived in run) for run in runs]
+    first = [arrived[0] for run in runs for arrived in run]
+    between = [gap for run in runs for arrived in run for gap in np.diff(arrived).tolist()]
+    latencies = [(percentile(x, 0.5), percentile(x, 0.99)) for x in (first, between)]
+    return Streams(model, contender, streams, median(rates), *latencies)
+
+
+def tables(results: Sequence[Streams], baselines: Sequence[str]) -> str:
+    """One table a number of streams; ratios are over the contenders whose names begin like a baseline's."""
+    blocks = []
+    for count in sorted({row.streams for row in results}):
+        rows = [row for row in results if row.streams == count]
+        bases = [next((r for r in rows if r.contender.startswith(name)), None) for name in baselines]
+        known = [base for base in bases if base is not None]
+        head = ["streams", "", "tokens/s", *(f"x {base.contender}" for base in known)]
+        head += ["first token, ms: p50", "p99", "between tokens, ms: p50", "p99"]
+        cells = [
+            [
+                str(count),
+                row.contender,
+                f"{row.tokens_per_second:,.0f}",
+                *(f"{row.tokens_per_second / base.tokens_per_second:.2f}" for base in known),
+                *(f"{1e3 * seconds:,.1f}" for seconds in (*row.first_token, *row.between_tokens)),
+            ]
+            for row in rows
+        ]
+        blocks.append(table(head, cells))
+    return "\n".join(blocks)
+
+
+@contextmanager
+def contenders(
+    subject: Subject, *, dtypes: Sequence[str], threads: int, vllm_python: Path | None, logs: Path
+) -> Iterator[dict[str, Contender]]:
+    """Everything that is compared on one model, by name; ours under each of its presets."""
+    found: dict[str, Contender] = {}
+    with ExitStack() as stack:
+        for dtype, mode in (("float32", "eager"), ("bfloat16", "compiled")):
+            if dtype not in dtypes:
+                continue
+            if vllm_python:
+                worker = stack.enter_context(
+                    vllm_worker(vllm_python, subject.plain, dtype, mode, threads, logs / f"vllm-{dtype}.log")
+                )
+                found[f"vLLM {dtype} {mode}"] = worker
+            found[f"transformers {dtype}"] = transformers(subject.plain, dtype)
+            engine = Engine(
+                subject.ours,
+                Tokenizer.load(subject.ours),
+                EngineConfig(dtype=dtype, prefix_cache=False, state_memory_bytes=2 << 30),
+            )
+            for name, placement in subject.presets.items():
+                found[f"ours {dtype} {name}"] = ours(engine, placement)
+        yield dict(sorted(found.items()))
+
+
+def ours(engine: Engine, placement: Placement) -> Contender:
+    """Our engine in this process."""
+
+    def answer(prompts: Prompts, new_tokens: int) -> list[list[float]]:
+        begin = time.perf_counter()
+        arrivals: dict[int, list[float]] = {}
+        for prompt in prompts:
+            request = Request(prompt=prompt, placement=placement, max_tokens=new_tokens, ignore_eos=True)
+            arrivals[engine.submit(request)] = []
+        while engine.busy:
+            deltas = engine.step()
+            now = time.perf_counter() - begin
+            for delta in deltas:
+                arrivals[delta.request_id] += [now] * len(delta.tokens)
+        return list(arrivals.values())
+
+    return answer
+
+
+class Clock(BaseStreamer):
+    """Notes when tokens come out of `generate`; what it is given first is the prompt."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        pass
+
+
+def transformers(folder: Path, dtype: str) -> Contender:
+    """`generate` in this process: one batch, padded on the left."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    # Without an end-of-text token it goes on to the last token that was asked for.
+    model.generation_config = GenerationConfig(pad_token_id=0)
+
+    def answer(prompts: Prompts, new_tokens: int) -> list[list[float]]:
+        begin = time.perf_counter()
+        longest = max(map(len, prompts))
+        padded = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        clock = Clock()
+        model.generate(padded, attention_mask=mask, max_new_tokens=new_tokens, streamer=clock)
+        times = [moment - begin for moment in clock.times[1:]]
+        assert len(times) == new_tokens
+        return [times] * len(prompts)
+
+    return answer
+
+
+@contextmanager
+def vllm_worker(
+    python: Path, folder: Path, dtype: str, mode: str, threads: int, log: Path
+) -> Iterator[Contender]:
+    """`engine_vllm.py` in another environment; it says when it is ready."""
+    script = Path(__file__).with_name("engine_vllm.py")
+    command = [str(python), str(script), str(folder), dtype, mode, str(threads)]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+
+        def receive() -> Any:
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit(f"vLLM ended; see {log}")
+            return json.loads(line)
+
+        def answer(prompts: Prompts, new_tokens: int) -> list[list[float]]:
+            print(json.dumps({"prompts": prompts, "new_tokens": new_tokens}), file=process.stdin, flush=True)
+            return receive()
+
+        print(f"vLLM {dtype} {mode}: {receive()}", flush=True)
+        try:
+            yield answer
+        finally:
+            process.stdin.close()
+
+
+def as_json(results: Sequence[Streams]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in results]
