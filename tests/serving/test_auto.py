@@ -145,6 +145,18 @@ def test_who_finds_no_row_waits_for_one() -> None:
     assert narrow.first_token_seconds == pytest.approx(roomy.first_token_seconds + waiting)
 
 
+def test_where_memory_is_short_fewer_rows_run() -> None:
+    seen = forecast(max_rows=64)
+    for request_id in range(3):
+        seen.begin(request_id, request(64), FULL)
+    free = seen.latency([request(64)], FULL)
+    seen.observe(0.0, [], num_running=2)
+    short = seen.latency([request(64)], FULL)
+    assert short.token_seconds < free.token_seconds
+    waiting = 2 / 2 * 64 * short.token_seconds
+    assert short.first_token_seconds == pytest.approx(free.first_token_seconds + waiting)
+
+
 def test_arrivals_are_forgotten() -> None:
     now = [0.0]
     seen = forecast(lambda: now[0])

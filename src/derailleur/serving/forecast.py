@@ -4,7 +4,7 @@ With the request under placement p, and seconds from the prices of `price.py`:
 
     decode(p)      = k (fixed + sum of row)              a step of all rows in flight and of the new ones
     token(p)       = decode(p) + min(reading(p) / n, piece(p))
-    first_token(p) = backlog + own(p) + steps x decode + (rows beyond max_rows) / max_rows x n x token(p)
+    first_token(p) = backlog + own(p) + steps x decode + (rows that wait / rows that run) x n x token(p)
 
 Prompts are read in pieces beside rows that decode, so those pay for them: `reading` is the backlog of unread
 prompts, the request's own prompt where there are others to be held up, and the prompts that come at the
@@ -86,6 +86,7 @@ class Forecast:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._prefill_tokens, self._max_rows = prefill_tokens, max_rows
+        self._room = max_rows
         self._target, self._clock = target, clock
         self._rows: dict[int, Row] = {}
         self._step_factor, self._reading_factor = 1.0, 1.0
@@ -136,12 +137,14 @@ class Forecast:
             self._spent_reading = 0.0
         for row, delta in added:
             row.num_generated += len(delta.tokens)
+        # Where some wait, memory may be shorter than rows.
+        self._room = num_running if 0 < num_running < len(self._rows) else self._max_rows
 
     def latency(self, requests: Sequence[Request], price: Price) -> Latency:
         """With these requests in flight too, at that price."""
         own = [_row(request, price) for request in requests]
         others, unread = list(self._rows.values()), self._unread()
-        decode = self._decode_seconds([*own, *others][: self._max_rows])
+        decode = self._decode_seconds([*own, *others][: self._room])
         backlog = max(self._prompt_seconds(unread) - self._spent_reading, 0.0)
         own_seconds, own_tokens = self._prompt_seconds(own), sum(row.prompt_tokens for row in own)
         coming_tokens = self._arriving_tokens() * self._answer_tokens * self._target.token_seconds
@@ -151,13 +154,13 @@ class Forecast:
         )
         token = decode + min(reading / self._answer_tokens, piece)
         num_steps = (sum(row.prompt_tokens for row in unread) + own_tokens) / self._prefill_tokens
-        num_beyond = max(len(others) + len(own) - self._max_rows, 0)
+        num_beyond = max(len(others) + len(own) - self._room, 0)
         return Latency(
             token,
             backlog
             + own_seconds
             + num_steps * self._decode_seconds(others)
-            + num_beyond / self._max_rows * self._answer_tokens * token,
+            + num_beyond / self._room * self._answer_tokens * token,
         )
 
     def _unread(self) -> list[Row]:

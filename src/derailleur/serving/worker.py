@@ -209,7 +209,8 @@ class EngineWorker:
         if self._auto is not None:
             seconds = time.perf_counter() - begin
             num_ended = sum(delta.finish_reason is not None for delta in deltas)
-            self._auto.observe(seconds, deltas, num_running=self._engine.load.running + num_ended)
+            num_running = len(self._engine.scheduler.running) + num_ended
+            self._auto.observe(seconds, deltas, num_running=num_running)
         for delta in deltas:
             stream, place = self._streams[delta.request_id]
             if delta.finish_reason is not None:
