@@ -23,7 +23,7 @@ from derailleur.model import (
     SlidingWindowConfig,
     Trace,
 )
-from derailleur.model.mixers import build_mixer
+from derailleur.model.mixers import build_mixer, recurrent
 from derailleur.model.mixers.recurrent import RecurrentPool
 from derailleur.model.rotary import Rotary, RotaryTable
 from derailleur.placement.placement import MIXERS
@@ -230,6 +230,25 @@ def test_verify_keeps_any_number(mixer: Mixer, x: Tensor, accepted: list[int]) -
             rest = extend(mixer, pool, x[row : row + 1, at : at + piece], [slots[row]], at)
             close(rest[0], expected[row, at : at + piece])
             at += piece
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", RECURRENT)
+def test_replay_equals_kept_states(name: str, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU does: the accepted tokens are computed again, whatever the forgotten ones were."""
+    mixer, slots, start = build(name), [4, 1, 2], 37
+    drafted = x[:, start : start + 5].clone()
+    drafted[0, 2:] = 9.0
+    committed = []
+    for replays in (False, True):
+        monkeypatch.setattr(recurrent, "_prefers_chunks", lambda pool, replays=replays: replays)
+        pool = dirty_pool(mixer)
+        extend(mixer, pool, x[:, :start], slots, 0)
+        mixed, rows, trace = verify(mixer, pool, drafted, slots, start)
+        mixer.commit(pool, rows, trace, torch.tensor([2, 5, 1]))
+        committed.append([mixed, *pool.tensors().values()])
+    for kept, replayed in zip(*committed, strict=True):
+        torch.testing.assert_close(replayed, kept, atol=1e-5, rtol=1e-4, equal_nan=True)
 
 
 @torch.no_grad()

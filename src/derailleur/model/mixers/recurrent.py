@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -74,15 +75,17 @@ class RecurrentPool(Pool):
 
 @dataclass
 class RecurrentTrace(Trace):
-    """States after each traced token.
+    """What `commit` finds the state after any traced token by: all of them, or what they are made of.
 
     Attributes:
         inputs: [rows, convolution_tokens - 1 + num_tokens, channels], what the convolution read.
-        states: one [rows, value_heads, head_dim, head_dim] a token.
+        states: one [rows, value_heads, head_dim, head_dim] a token, or none.
+        tokens: q, k, v, write strengths and log decays [rows, num_tokens, ...], where there are no states.
     """
 
     inputs: Tensor
-    states: list[Tensor]
+    states: Sequence[Tensor] = ()
+    tokens: Sequence[Tensor] = ()
 
 
 class Projections(NamedTuple):
@@ -215,18 +218,18 @@ class RecurrentMixer(Mixer):
         q, k, v = self._heads(self.convolution(taps))
         beta, log_decay = self._rates(seen)
         state = rows.read(pool.state)
-        if trace:
+        tokens = q, k, v, beta, log_decay
+        chunked = rows.num_tokens > MAX_TRACE_TOKENS or _prefers_chunks(pool)
+        if trace and not chunked:
             outputs, states = [], []
             for t in range(rows.num_tokens):
-                now = (x[:, t : t + 1] for x in (q, k, v, beta, log_decay))
-                step = recurrent_delta_rule(*now, state=state)
+                step = recurrent_delta_rule(*(x[:, t : t + 1] for x in tokens), state=state)
                 outputs.append(step.output)
                 states.append(state := step.state)
-            return self._output(torch.cat(outputs, 1), seen.gate), RecurrentTrace(taps, states)
-        if rows.num_tokens <= MAX_TRACE_TOKENS:
-            mixed = recurrent_delta_rule(q, k, v, beta, log_decay, state=state)
-        else:
-            mixed = self.chunked(q, k, v, beta, log_decay, state=state)
+            return self._output(torch.cat(outputs, 1), seen.gate), RecurrentTrace(taps, states=states)
+        mixed = (self.chunked if chunked else recurrent_delta_rule)(*tokens, state=state)
+        if trace:
+            return self._output(mixed.output, seen.gate), RecurrentTrace(taps, tokens=tokens)
         rows.write(pool.tail, taps[:, -(self.num_taps - 1) :])
         rows.write(pool.state, mixed.state)
         return self._output(mixed.output, seen.gate), None
@@ -234,9 +237,18 @@ class RecurrentMixer(Mixer):
     def commit(self, pool: Pool, rows: Rows, trace: Trace | None, num_accepted: Tensor) -> None:
         assert isinstance(pool, RecurrentPool) and isinstance(trace, RecurrentTrace)
         row = torch.arange(num_accepted.shape[0], device=num_accepted.device)
-        rows.write(pool.state, torch.stack(trace.states, 1)[row, num_accepted - 1])
+        if trace.states:
+            rows.write(pool.state, torch.stack(trace.states, 1)[row, num_accepted - 1])
+        else:
+            rows.write(pool.state, self._replay(trace.tokens, num_accepted, rows.read(pool.state)))
         tail = num_accepted.unsqueeze(1) + torch.arange(self.num_taps - 1, device=num_accepted.device)
         rows.write(pool.tail, trace.inputs[row.unsqueeze(1), tail])
+
+    def _replay(self, tokens: Sequence[Tensor], num_accepted: Tensor, state: Tensor) -> Tensor:
+        """The state after the accepted tokens; zeros in place of the others leave it as it is."""
+        forgotten = torch.arange(tokens[0].shape[1], device=state.device) >= num_accepted.unsqueeze(1)
+        kept = (x.masked_fill(forgotten.view(*forgotten.shape, *[1] * (x.dim() - 2)), 0) for x in tokens)
+        return self.chunked(*kept, state=state).state
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, T, qkv_size] -> L2-normalised q and k, and v, each [B, T, value_heads, D] float32."""
@@ -327,3 +339,12 @@ def _fusible(qkv: Tensor, pool: RecurrentPool) -> bool:
         return False
     on_cpu = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (qkv, pool.tail))
     return on_cpu or triton_serves(pool.state)
+
+
+def _prefers_chunks(pool: RecurrentPool) -> bool:
+    """Whether a few tokens are computed in chunks too.
+
+    On CUDA that is a handful of kernels, where the recurrence launches a dozen for each token; and states
+    after each token of a verify step, kept for all layers, would take many times the memory of the requests.
+    """
+    return triton_serves(pool.state)
