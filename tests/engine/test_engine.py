@@ -353,3 +353,20 @@ def _poison(state: State) -> None:
         entries = layer.pages if isinstance(layer, PageTable) else layer.number
         for tensor in layer.pool.pool.tensors().values():
             tensor[entries] = torch.nan
+
+
+def test_warming_up_runs_every_mixer_and_leaves_nothing(
+    make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, ran = make_engine(), set()
+    step = engine.runner.step
+
+    def watched(pieces):
+        ran.update((letter, len(piece.tokens) > 32) for piece in pieces for letter in piece.state.placement)
+        return step(pieces)
+
+    monkeypatch.setattr(engine.runner, "step", watched)
+    engine.warm_up()
+    assert ran == set(itertools.product("FSKG", (True, False)))
+    assert not engine.busy and engine.memory.allocated_bytes == 0 and engine.load.cached_bytes == 0
+    make_engine(max_context=4).warm_up()

@@ -222,18 +222,13 @@ def test_a_server_that_others_reach_without_a_key_says_so(
     assert error == ("" if loopback else "derailleur: 0.0.0.0 asks for no key; see --api-key-file\n")
 
 
-def test_every_preset_is_tried_before_clients_come(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_warms_up_before_clients_come(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is compiled at its first use is compiled then."""
-    generate, tried = Engine.generate, []
-
-    def recorded(self: Engine, *arguments: object, **options: object) -> object:
-        tried.append(str(options["placement"]))
-        return generate(self, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Engine, "generate", recorded)
-    monkeypatch.setattr(serving, "serve", lambda server, listener: tried.append("clients"))
+    seen: list[str] = []
+    monkeypatch.setattr(Engine, "warm_up", lambda engine: seen.append("warm"))
+    monkeypatch.setattr(serving, "serve", lambda server, listener: seen.append("clients"))
     assert main(["serve", str(folder), "--port", "0"]) == 0
-    assert sorted(tried[:-1]) == ["FFFF", "FSKG", "GGGG"] and tried[-1] == "clients"
+    assert seen == ["warm", "clients"]
 
 
 def test_small_answers_are_sent_at_once() -> None:

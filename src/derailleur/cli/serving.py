@@ -57,9 +57,7 @@ def run(command: str, arguments: list[str]) -> int:
             limits=config.limits,
             chat_template=template,
         )
-        for placement in set(presets.values()):
-            # What is compiled at its first use is compiled now, not while clients wait.
-            engine.generate([[tokenizer.eos_id]], placement=placement, max_tokens=2)
+        engine.warm_up()
         if not keys and not _is_loopback(listener):
             print(f"derailleur: {options.host} asks for no key; see --api-key-file", file=sys.stderr)
         worker = serving.EngineWorker(engine, max_waiting=config.limits.max_waiting, auto=auto)

@@ -37,6 +37,9 @@ from derailleur.model import Decoder, DecoderLayer, load_model, model_folder
 from derailleur.model.checkpoint import generation_settings
 from derailleur.placement.placement import Placement
 
+_WARM_UP_TOKENS = 64
+"""More than a step of verifying may have: a prompt goes through other kernels than a token."""
+
 
 class EngineConfig(Config):
     """Settings of the engine."""
@@ -246,6 +249,16 @@ class Engine:
             for request_id in answers:
                 self.cancel(request_id)
         return list(answers.values())
+
+    def warm_up(self) -> None:
+        """Run every mixer once, so that no request waits for a kernel to be compiled or loaded."""
+        banks = [self.decoder.config.bank(layer) for layer in range(self.num_layers)]
+        for place in range(max(map(len, banks))):
+            placement = Placement.of(bank[min(place, len(bank) - 1)] for bank in banks)
+            room = min(_WARM_UP_TOKENS, self.max_context - 3)
+            for length in {1, room}:
+                self.generate([[0] * length], placement=placement, max_tokens=3)
+        self.memory.drop_idle()
 
     def decode_speed(
         self, placement: Placement, batch: int, context_tokens: int, *, steps: int = 16, warmup: int = 3
