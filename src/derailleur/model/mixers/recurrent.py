@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -84,8 +83,8 @@ class RecurrentTrace(Trace):
     """
 
     inputs: Tensor
-    states: Sequence[Tensor] = ()
-    tokens: Sequence[Tensor] = ()
+    states: tuple[Tensor, ...] = ()
+    tokens: tuple[Tensor, ...] = ()
 
 
 class Projections(NamedTuple):
@@ -226,7 +225,7 @@ class RecurrentMixer(Mixer):
                 step = recurrent_delta_rule(*(x[:, t : t + 1] for x in tokens), state=state)
                 outputs.append(step.output)
                 states.append(state := step.state)
-            return self._output(torch.cat(outputs, 1), seen.gate), RecurrentTrace(taps, states=states)
+            return self._output(torch.cat(outputs, 1), seen.gate), RecurrentTrace(taps, states=tuple(states))
         mixed = (self.chunked if chunked else recurrent_delta_rule)(*tokens, state=state)
         if trace:
             return self._output(mixed.output, seen.gate), RecurrentTrace(taps, tokens=tokens)
@@ -244,7 +243,7 @@ class RecurrentMixer(Mixer):
         tail = num_accepted.unsqueeze(1) + torch.arange(self.num_taps - 1, device=num_accepted.device)
         rows.write(pool.tail, trace.inputs[row.unsqueeze(1), tail])
 
-    def _replay(self, tokens: Sequence[Tensor], num_accepted: Tensor, state: Tensor) -> Tensor:
+    def _replay(self, tokens: tuple[Tensor, ...], num_accepted: Tensor, state: Tensor) -> Tensor:
         """The state after the accepted tokens; zeros in place of the others leave it as it is."""
         forgotten = torch.arange(tokens[0].shape[1], device=state.device) >= num_accepted.unsqueeze(1)
         kept = (x.masked_fill(forgotten.view(*forgotten.shape, *[1] * (x.dim() - 2)), 0) for x in tokens)
