@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from derailleur.errors import CapacityError, PlacementError
 from derailleur.kernels import document_positions
 from derailleur.model.config import DecoderConfig
-from derailleur.model.layers import build_mlp, build_norm
+from derailleur.model.layers import Linear, build_mlp, build_norm
 from derailleur.model.mixers import Mixer, build_mixer
 from derailleur.model.rotary import Rotary, RotaryTable
 from derailleur.placement import MIXER_NAMES, Placement
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
         self.position_embed = nn.Embedding(config.max_positions, config.hidden_size) if learned else None
         self.layers = nn.ModuleList(DecoderLayer(config, index) for index in range(config.num_layers))
         self.norm = build_norm(config)
-        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.head.weight = self.embed.weight
         self.rotary = RotaryTable(config.head_dim if rotary else 0, config.rope_theta, config.rope_scaling)

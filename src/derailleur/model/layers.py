@@ -1,4 +1,4 @@
-"""The parts of a decoder layer beside its mixers: norms and MLPs."""
+"""The parts of a decoder layer beside its mixers, and what mixers are made of: linear maps, norms, MLPs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from derailleur.kernels import linear
+
 if TYPE_CHECKING:
     from derailleur.model.config import DecoderConfig
+
+
+class Linear(nn.Linear):
+    """x W^T + b, compiled in inference on a CPU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
 
 
 class RmsNorm(nn.Module):
@@ -77,9 +86,9 @@ class GatedMlp(nn.Module):
 
     def __init__(self, hidden_size: int, intermediate_size: int, activation: str, *, bias: bool) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=bias)
-        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=bias)
-        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=bias)
+        self.gate_proj = Linear(hidden_size, intermediate_size, bias=bias)
+        self.up_proj = Linear(hidden_size, intermediate_size, bias=bias)
+        self.down_proj = Linear(intermediate_size, hidden_size, bias=bias)
         self.activate = _ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,8 +100,8 @@ class PlainMlp(nn.Module):
 
     def __init__(self, hidden_size: int, intermediate_size: int, activation: str, *, bias: bool) -> None:
         super().__init__()
-        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=bias)
-        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=bias)
+        self.up_proj = Linear(hidden_size, intermediate_size, bias=bias)
+        self.down_proj = Linear(intermediate_size, hidden_size, bias=bias)
         self.activate = _ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from derailleur.kernels import banded_attention, causal_attention
-from derailleur.model.layers import RmsNorm
+from derailleur.model.layers import Linear, RmsNorm
 from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Paging, Pool, Rows, TeacherLayer, Trace
 from derailleur.model.mixers.key_value import KeyValuePool, PagedKeyValues, WindowPool
 from derailleur.model.rotary import Rotary
@@ -32,10 +32,10 @@ class Attention(Mixer):
         self.paging = Paging(config.num_kv_heads, config.head_dim, window)
         q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         bias = config.attention_bias
-        self.q_proj = nn.Linear(config.hidden_size, q_size, bias=bias)
-        self.k_proj = nn.Linear(config.hidden_size, kv_size, bias=bias)
-        self.v_proj = nn.Linear(config.hidden_size, kv_size, bias=bias)
-        self.o_proj = nn.Linear(q_size, config.hidden_size, bias=config.attention_output_bias)
+        self.q_proj = Linear(config.hidden_size, q_size, bias=bias)
+        self.k_proj = Linear(config.hidden_size, kv_size, bias=bias)
+        self.v_proj = Linear(config.hidden_size, kv_size, bias=bias)
+        self.o_proj = Linear(q_size, config.hidden_size, bias=config.attention_output_bias)
         self.q_norm = RmsNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = RmsNorm(config.head_dim, config.norm_eps) if config.qk_norm else None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from derailleur.kernels import chunk_gdn
+from derailleur.model.layers import Linear
 from derailleur.model.mixers.base import register
 from derailleur.model.mixers.recurrent import Projections, RecurrentConfig, RecurrentMixer
 
@@ -26,8 +27,8 @@ class Gdn(RecurrentMixer):
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__(config, layer, config.mixers.settings(self.letter), num_rates=1)
-        self.in_proj_qkvz = nn.Linear(config.hidden_size, self.qkv_size + self.value_size, bias=False)
-        self.in_proj_ba = nn.Linear(config.hidden_size, 2 * self.num_value_heads, bias=False)
+        self.in_proj_qkvz = Linear(config.hidden_size, self.qkv_size + self.value_size, bias=False)
+        self.in_proj_ba = Linear(config.hidden_size, 2 * self.num_value_heads, bias=False)
 
     @property
     def qkv_weight(self) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from derailleur.kernels import chunk_kda
+from derailleur.model.layers import Linear
 from derailleur.model.mixers.base import register
 from derailleur.model.mixers.recurrent import Projections, RecurrentConfig, RecurrentMixer
 
@@ -37,11 +38,11 @@ class Kda(RecurrentMixer):
         super().__init__(
             config, layer, settings, num_rates=num_rates, decay_lower_bound=settings.decay_lower_bound
         )
-        self.in_proj_qkv = nn.Linear(config.hidden_size, self.qkv_size, bias=False)
+        self.in_proj_qkv = Linear(config.hidden_size, self.qkv_size, bias=False)
         self._fgb_sizes = [self.head_dim, self.head_dim, self.num_value_heads]
-        self.in_proj_fgb = nn.Linear(config.hidden_size, sum(self._fgb_sizes), bias=False)
-        self.f_proj = nn.Linear(self.head_dim, self.value_size, bias=False)
-        self.g_proj = nn.Linear(self.head_dim, self.value_size, bias=False)
+        self.in_proj_fgb = Linear(config.hidden_size, sum(self._fgb_sizes), bias=False)
+        self.f_proj = Linear(self.head_dim, self.value_size, bias=False)
+        self.g_proj = Linear(self.head_dim, self.value_size, bias=False)
 
     @property
     def qkv_weight(self) -> Tensor:
