@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from derailleur.placement.presets import Preset, PresetQuality, Presets, PresetSpeed, load_presets
+
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -284,6 +286,40 @@ def test_any_placement_and_the_error_of_a_bad_one(page: Any, expected: Callable[
     page.locator(".placement").first.fill("all-gdn")
     run(page)
     expect(page.locator("#message")).to_be_hidden()
+
+
+def test_auto_says_what_it_took(
+    serve: Callable[..., Any], visit: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    measured = tmp_path / "model"
+    shutil.copytree(folder, measured)
+    regimes = [(batch, context) for batch in (1, 16) for context in (512, 4096)]
+    details = [
+        Preset(
+            name=name,
+            placement=placement,
+            quality=PresetQuality(measured=-1.0 - place),
+            speed=tuple(PresetSpeed(batch=b, context=c, measured=10.0**place) for b, c in regimes),
+        )
+        for place, (name, placement) in enumerate(load_presets(folder).items())
+    ]
+    Presets(details).save(measured)
+    bounds = ("--auto.best", "balanced", "--auto.fastest", "balanced")
+    with serve("--preset", "auto", *bounds, model=measured) as served:
+        page = visit(served.address)
+        expect(page.locator(".preset").first).to_have_value("auto")
+        assert page.locator(".strip").first.text_content() == ""
+        page.locator("[data-sample=module]").press("Enter")
+        page.locator("#max").fill("8")
+        for _ in range(2):
+            assert run(page)[0]["preset"] == "auto"
+        assert page.locator(".took").all_text_contents() == ["→ balanced", ""]
+        assert page.locator(".strip").all_text_contents() == ["FSKG", "GGGG"]
+        assert page.locator("#runs td:first-child").last.text_content() == "auto → balanced"
+        # The same text again: most of it is remembered, which the page does not hide.
+        assert all(cached.endswith(" cached") for cached in shown(page, "cached"))
+        page.locator(".preset").first.select_option("fast")
+        assert page.locator(".took").first.text_content() == ""
 
 
 def test_a_file_is_read_here(page: Any, tmp_path: Path) -> None:
