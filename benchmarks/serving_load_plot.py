@@ -50,7 +50,9 @@ def plot_load(
                 alpha=0.5,
                 zorder=-1,
             )
-            axes.set_ylim(bottom=0)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.grid(axis="y")
     grid[0][0].set_ylabel("seconds per token")
     grid[1][0].set_ylabel("seconds to first token")
     handles, labels = grid[0][0].get_legend_handles_labels()
