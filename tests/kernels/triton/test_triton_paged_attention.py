@@ -51,17 +51,25 @@ def test_ring(kernels: ModuleType, device: torch.device) -> None:
     torch.testing.assert_close(got.cpu(), attend_to_pages(*inputs, window=33), atol=1e-5, rtol=1e-5)
 
 
-def test_a_token_depends_on_no_other(kernels: ModuleType, device: torch.device) -> None:
-    """Neither on the batch nor on how many tokens its row appends."""
+@pytest.mark.parametrize("heads", [2, 8])
+@pytest.mark.parametrize("window", [None, 100])
+def test_a_token_depends_on_no_other(
+    kernels: ModuleType, device: torch.device, heads: int, window: int | None
+) -> None:
+    """Neither on the batch nor on how many tokens its row appends, in one tile of queries or in several."""
     inputs = make_inputs(
-        [299, 5, 254], heads=2, kv_heads=1, dim=16, page_tokens=16, max_pages=20, num_tokens=4
+        [299, 5, 254, 352], heads=heads, kv_heads=1, dim=16, page_tokens=16, max_pages=24, num_tokens=5
     )
     q, keys, values, tables, positions = (x.to(device) for x in inputs)
-    together = kernels.paged_attention(q, keys, values, tables, positions)
-    for row in range(3):
-        for token in range(4):
+    together = kernels.paged_attention(q, keys, values, tables, positions, window=window)
+    twin = attend_to_pages(*inputs, window=window)
+    torch.testing.assert_close(together.cpu(), twin, atol=1e-5, rtol=1e-5)
+    for row in range(4):
+        for token in range(5):
             rows, one = slice(row, row + 1), slice(token, token + 1)
-            alone = kernels.paged_attention(q[rows, one], keys, values, tables[rows], positions[rows] + token)
+            alone = kernels.paged_attention(
+                q[rows, one], keys, values, tables[rows], positions[rows] + token, window=window
+            )
             assert torch.equal(together[rows, one], alone)
 
 
