@@ -150,9 +150,10 @@ def test_a_piece_equals_softmax_over_the_row(
 
 @pytest.mark.parametrize("window", [None, 40, 700])
 @pytest.mark.parametrize("group", [1, 3, 6])
-def test_a_token_depends_on_no_other(window: int | None, group: int) -> None:
+@pytest.mark.parametrize("num_tokens", [7, 150])
+def test_a_token_depends_on_no_other(window: int | None, group: int, num_tokens: int) -> None:
     """Bit by bit: neither on the batch, nor on its pages, nor on how many tokens its row appends."""
-    lengths, num_tokens = [0, 37, SPLIT_TOKENS - 3, 1100], 7
+    lengths = [0, 37, SPLIT_TOKENS - 3, 1100]
     cache, requests = filled(lengths, num_tokens, window, Geometry(group))
     together = cache.extend(requests, lengths, num_tokens)
     for row, (request, length) in enumerate(zip(requests, lengths, strict=True)):

@@ -32,8 +32,9 @@ def extend_pages(
 ) -> Tensor:
     """Store each row's new keys and values in its pages; its queries attend to all they may see.
 
-    What a token gives does not depend on the other rows nor, up to `MAX_STEP_TOKENS` tokens, on how many
-    are appended at once. That many need a ring of `window - 1 + num_tokens` positions or more.
+    Up to `MAX_STEP_TOKENS` tokens are a step, which needs rings of `window - 1 + num_tokens` positions or
+    more; pieces of a prompt may be longer than a ring. In kernels, what a token gives depends, to the last
+    bit, neither on the other rows nor on how many tokens are in its step or, on a CPU, its piece.
 
     Args:
         q: [rows, num_tokens, heads, head_dim]; head h reads key-value head h // (heads // kv_heads).

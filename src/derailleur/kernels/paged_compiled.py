@@ -43,7 +43,7 @@ def serves(q: Tensor, key_pages: Tensor) -> bool:
     """Whether `extend` takes these: float32 on a CPU, without gradients, in whole vectors."""
     page_tokens = key_pages.shape[-1]
     return (
-        q.dtype == torch.float32
+        q.dtype == key_pages.dtype == torch.float32
         and q.is_cpu
         and not q.requires_grad
         and q.shape[-1] % LANES == 0
@@ -174,7 +174,7 @@ def _tile_product(num_rows: int, num_vectors: int) -> Any:
 
 
 _wide_4, _wide_3, _wide_2, _wide_1 = (_tile_product(rows, _TILE_VECTORS) for rows in (4, 3, 2, 1))
-_narrow_4, _narrow_3, _narrow_2, _narrow_1 = (_tile_product(rows, 1) for rows in (4, 3, 2, 1))
+_narrow_1 = _tile_product(1, 1)  # for what is left: few columns of uncommon widths
 
 
 @compiled
@@ -194,16 +194,8 @@ def _add_product(a: Floats, b: Floats, c: Floats) -> None:
                 _wide_1(a, b, c, i, n)
         n += _TILE_VECTORS * LANES
     while n < c.shape[1]:
-        for i in range(0, c.shape[0], 4):
-            left = c.shape[0] - i
-            if left >= 4:
-                _narrow_4(a, b, c, i, n)
-            elif left == 3:
-                _narrow_3(a, b, c, i, n)
-            elif left == 2:
-                _narrow_2(a, b, c, i, n)
-            else:
-                _narrow_1(a, b, c, i, n)
+        for i in range(c.shape[0]):
+            _narrow_1(a, b, c, i, n)
         n += LANES
 
 
