@@ -21,7 +21,7 @@ from derailleur.serving.completions import CompletionJob
 from derailleur.serving.fim import FimRequest, fim_job
 from derailleur.serving.gate import Gate, Traffic
 from derailleur.serving.infill import InfillJob
-from derailleur.serving.infill_protocol import InfillAnswer, InfillRequest
+from derailleur.serving.infill_protocol import ChosenFields, InfillAnswer, InfillRequest
 from derailleur.serving.keys import KeyRing
 from derailleur.serving.metrics import Metrics
 from derailleur.serving.protocol import Completion, CompletionRequest
@@ -37,6 +37,21 @@ from derailleur.serving.tokenization import (
 )
 from derailleur.serving.worker import EngineWorker
 
+_STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer; with `stream`, server-sent events.",
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "description": "An event.",
+                    "properties": {"data": {"type": "string", "description": "A piece of the answer, JSON."}},
+                    "required": ["data"],
+                }
+            }
+        },
+    }
+}
 _LOAD_SECONDS = 5.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PAGE_HEADERS = {
@@ -82,7 +97,7 @@ def create_app(
     metrics, traffic = Metrics(target=model.auto.target if model.auto else None), traffic or Traffic()
     app.include_router(_open_routes(worker, traffic))
     # The gate checks keys before it reads a body; this only tells the interface's description of them.
-    protected = [Depends(HTTPBearer(auto_error=False))]
+    protected = [Depends(HTTPBearer(auto_error=False))] if keys else []
     texts = _text_routes(model, Answering(model, worker, metrics))
     for router in (_model_routes(model), texts, _metrics_route(worker, metrics)):
         app.include_router(router, dependencies=protected, responses=failures.DOCUMENTED)
@@ -154,7 +169,15 @@ def _model_routes(model: ServedModel) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     def described(name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": model.created, "owned_by": "derailleur"}
+        return {
+            "id": name,
+            "object": "model",
+            "created": model.created,
+            "owned_by": "derailleur",
+            # Clients that look for a bound to their prompts look for one of these.
+            "max_model_len": model.max_context,
+            "context_length": model.max_context,
+        }
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
@@ -189,26 +212,26 @@ def _model_routes(model: ServedModel) -> APIRouter:
 def _text_routes(model: ServedModel, answering: Answering) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/v1/completions", response_model=Completion)
+    @router.post("/v1/completions", response_model=Completion, responses=_STREAMED)
     async def completions(body: CompletionRequest, http: Request) -> Response:
         """Continue prompts, or fill in between prompt and suffix."""
         # Tokenizing a long prompt must not hold up other clients' streams.
         job = await asyncio.to_thread(CompletionJob, body, model)
         return await answering.respond(job, http, stream=body.stream)
 
-    @router.post("/v1/chat/completions", response_model=ChatCompletion)
+    @router.post("/v1/chat/completions", response_model=ChatCompletion, responses=_STREAMED)
     async def chat(body: ChatRequest, http: Request) -> Response:
         """Answer the last message of a conversation."""
         job = await asyncio.to_thread(chat_job, body, model)
         return await answering.respond(job, http, stream=body.stream)
 
-    @router.post("/v1/fim/completions", response_model=ChatCompletion)
+    @router.post("/v1/fim/completions", response_model=ChatCompletion, responses=_STREAMED)
     async def fim(body: FimRequest, http: Request) -> Response:
         """Fill in between prompt and suffix, as Mistral's clients ask for it."""
         job = await asyncio.to_thread(fim_job, body, model)
         return await answering.respond(job, http, stream=body.stream)
 
-    @router.post("/infill", response_model=InfillAnswer)
+    @router.post("/infill", response_model=InfillAnswer | ChosenFields, responses=_STREAMED)
     async def infill(body: InfillRequest, http: Request) -> Response:
         """Fill in at the cursor, as clients of llama.cpp's server ask for it."""
         job = await asyncio.to_thread(InfillJob, body, model)

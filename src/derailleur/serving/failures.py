@@ -21,6 +21,7 @@ _REFUSED = {
     400: "The request is not valid.",
     401: "No valid API key.",
     404: "No such model or route.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
     429: "Too many requests; Retry-After says when to try again.",
     503: "The engine failed, or the server is shutting down.",

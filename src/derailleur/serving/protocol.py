@@ -43,7 +43,7 @@ class GenerationRequest(BaseModel):
         0.0, ge=0, le=1, description="Only tokens at least this many times as probable as the likeliest one."
     )
     repetition_penalty: float = Field(
-        1.0, gt=0, le=10, description="Above 1: tokens of the prompt and the answer become less likely."
+        1.0, ge=0.01, le=10, description="Above 1: tokens of the prompt and the answer become less likely."
     )
     presence_penalty: float = Field(
         0.0, ge=-2, le=2, description="Taken off the logits of tokens that the answer holds."
