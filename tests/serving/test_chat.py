@@ -173,7 +173,7 @@ def test_a_stream_says_the_same(chatting: TestClient, talk: Callable[..., dict])
         ({"top_logprobs": 2}, "top_logprobs needs logprobs"),
         ({"tools": [{"type": "function"}]}, "tools are not supported"),
         ({"temprature": 1}, "temprature: unknown field"),
-        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"),
     ],
 )
 def test_refusals(chatting: TestClient, body: dict, message: str) -> None:

@@ -133,10 +133,10 @@ def chat_job(body: ChatRequest, model: ServedModel) -> MessageJob:
             "chat_template.jinja into its folder"
         )
     prompt = model.chat_template.prompt([message.plain() for message in body.messages], model.tokenizer)
-    asked = body.max_completion_tokens or body.max_tokens
+    asked = body.max_completion_tokens or body.max_tokens  # the newer name is never 0
     room = model.max_context - len(prompt)
     if room < 1:
         raise CapacityError(f"the conversation has {len(prompt)} tokens; the context is {model.max_context}")
     longest = min(room, model.limits.max_tokens or room)
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    return MessageJob(prompt, body, model, max_tokens=asked or longest, logprobs=logprobs)
+    return MessageJob(prompt, body, model, max_tokens=longest if asked is None else asked, logprobs=logprobs)

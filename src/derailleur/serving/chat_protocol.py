@@ -27,6 +27,7 @@ _NO_EFFECT = frozenset(
         *("cache_prompt", "repeat_last_n", "samplers", "t_max_predict_ms", "t_max_prompt_ms", "typical_p"),
         *("dry_allowed_length", "dry_base", "dry_multiplier", "dry_penalty_last_n", "timings_per_token"),
         *("dynatemp_exponent", "dynatemp_range", "xtc_probability", "xtc_threshold"),
+        *("id_slot", "lora", "response_fields"),
     }
 )
 """Sent by default by clients of OpenAI and of llama.cpp's server; what they set is not there to be set."""
@@ -59,7 +60,9 @@ class ChatRequest(GenerationRequest):
 
     messages: list[Message] = Field(min_length=1, description="The conversation so far.")
     max_tokens: int | None = Field(
-        None, ge=1, description="Most tokens to generate; what the context leaves if absent."
+        None,
+        ge=0,
+        description="Most tokens to generate; what the context leaves if absent; 0 only reads the messages.",
     )
     max_completion_tokens: int | None = Field(None, ge=1, description="Newer name of max_tokens.")
     logprobs: bool = Field(False, description="Report the log-probability of each token.")
@@ -71,6 +74,7 @@ class ChatRequest(GenerationRequest):
     def _without_effect(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
+        body = {"max_tokens" if key == "n_predict" else key: value for key, value in body.items()}
         # -1 is how clients of llama.cpp's server say that there is no bound.
         unbounded = {"max_tokens"} if body.get("max_tokens") == -1 else set()
         return in_our_words({key: v for key, v in body.items() if key not in _NO_EFFECT | unbounded})

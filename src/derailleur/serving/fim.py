@@ -13,7 +13,7 @@ class FimRequest(GenerationRequest):
 
     prompt: str = Field(description="Text before the cursor.")
     suffix: str = Field("", description="Text after the cursor.")
-    max_tokens: int | None = Field(None, ge=1, description="Most tokens to generate; at most 256 if absent.")
+    max_tokens: int | None = Field(None, ge=1, description="Most tokens to generate; 256 if absent.")
     max_completion_tokens: int | None = Field(None, ge=1, description="Another name of max_tokens.")
     seed: int | None = Field(
         None,
@@ -30,6 +30,6 @@ def fim_job(body: FimRequest, model: ServedModel) -> MessageJob:
     Raises:
         CheckpointError: if the tokenizer has no fill-in-the-middle tokens.
     """
-    max_tokens = body.max_completion_tokens or body.max_tokens or model.filling_tokens
+    max_tokens = model.filling_tokens(body.max_completion_tokens or body.max_tokens)
     ids = infill_prompt(body.prompt, body.suffix, model.tokenizer, model.prompt_room(max_tokens)).ids
     return MessageJob(ids, body, model, max_tokens=max_tokens)

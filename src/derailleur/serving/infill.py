@@ -79,9 +79,7 @@ class InfillJob:
 
     def __init__(self, body: InfillRequest, model: ServedModel) -> None:
         self._body, self._model = body, model
-        # An editor asks for what it may show, and has no use for a refusal: a server's limit shortens it.
-        asked = model.filling_tokens if body.n_predict < 0 else body.n_predict
-        max_tokens = min(asked, model.limits.max_tokens or asked)
+        max_tokens = model.filling_tokens(None if body.n_predict < 0 else body.n_predict)
         room = model.prompt_room(max_tokens)
         self._prompt = editor_prompt(
             body.input_prefix + body.prompt, body.input_suffix, body.input_extra, model.tokenizer, room

@@ -71,10 +71,14 @@ class ServedModel:
         ids = {tokenizer.eos_id} | (tokenizer.fim.ids if tokenizer.fim else set())
         return frozenset(ids if tokenizer.file_id is None else ids | {tokenizer.file_id})
 
-    @property
-    def filling_tokens(self) -> int:
-        """How many tokens at most fill in where an editor does not say."""
-        return min(_FILLING_TOKENS, self.limits.max_tokens or _FILLING_TOKENS, self.max_context // 2)
+    def filling_tokens(self, asked: int | None) -> int:
+        """How many tokens at most fill in; None where an editor does not say.
+
+        It has no use for a refusal: a server's limit shortens a filling, and half of the context stays for
+        what is around the cursor.
+        """
+        wanted = _FILLING_TOKENS if asked is None else asked
+        return min(wanted, self.limits.max_tokens or wanted, self.max_context // 2)
 
     def prompt_room(self, max_tokens: int) -> int:
         """How long a prompt that can be cut may be, beside `max_tokens` generated ones, tokens."""
