@@ -290,7 +290,8 @@ def test_continue(served: Any, continue_dev: httpx.Client, middle: Callable[...,
     assert done == "[DONE]"
     assert "".join(texts) == middle("GGGG", 512, files=False, stop=body["stop"])
     with continue_dev.stream("POST", "fim/completions", json=continue_fim(stop=[], min_tokens=512)) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()
+        next(lines)
         served.until(lambda: served.health["running"] == 1)
     served.until(lambda: served.health["running"] == 0)
 
