@@ -58,9 +58,11 @@ def _tile(num_rows: int, num_columns: int) -> Any:
     """A kernel that writes a tile of y: the first rows at `x` times the first rows at `weight`, to `out`.
 
     Every sum is a vector that stays in a register while the rows pass by; plain loops, which LLVM vectorises
-    itself, reload the rows for every sum.
+    itself, reload the rows for every sum. Meanwhile the next tile's weights are fetched in the order of their
+    addresses: rows side by side are too short for what a processor fetches by itself.
     """
     number, vector = ir.FloatType(), ir.VectorType(ir.FloatType(), LANES)
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
 
     @intrinsic
     def tile(context: Any, x: Any, weight: Any, out: Any, out_size: Any, in_size: Any) -> Any:
@@ -79,6 +81,10 @@ def _tile(num_rows: int, num_columns: int) -> Any:
             multiply_add = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANES}f32"
             )
+            fetch = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]), "llvm.prefetch.p0"
+            )
+            to_read, to_second_level, data = flag(0), flag(2), flag(1)
             zero = ir.Constant(vector, [0.0] * LANES)
             sums = [
                 [cgutils.alloca_once_value(builder, zero) for _ in range(num_columns)]
@@ -86,7 +92,12 @@ def _tile(num_rows: int, num_columns: int) -> Any:
             ]
             x_rows, weight_rows = rows(x, num_rows, in_size), rows(weight, num_columns, in_size)
             steps = cgutils.for_range_slice(builder, in_size.type(0), in_size, in_size.type(LANES))
+            next_weights, num_weights = rows(weight, num_columns + 1, in_size)[-1], in_size.type(num_columns)
             with steps as (place, _):
+                for column in range(num_columns):
+                    ahead = builder.add(builder.mul(place, num_weights), place.type(LANES * column))
+                    ahead = builder.bitcast(builder.gep(next_weights, [ahead]), byte)
+                    builder.call(fetch, [ahead, to_read, to_second_level, data])
                 passing = [load(row, place) for row in weight_rows]
                 for x_row, totals in zip(x_rows, sums, strict=True):
                     factor = load(x_row, place)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derailleur.kernels import linear
+from derailleur.kernels import compiled_serves, linear, rms_norm
 
 if TYPE_CHECKING:
     from derailleur.model.config import DecoderConfig
@@ -32,6 +32,8 @@ class RmsNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if compiled_serves(x) and compiled_serves(self.weight):
+            return rms_norm(x, self.weight, self.eps)
         if x.device.type == "cpu" and torch.is_grad_enabled():
             normed: Tensor = _RmsNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
             return normed

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from derailleur.config import Config
+from derailleur.kernels import compiled_serves, rotate
 
 
 class LinearScaling(Config):
@@ -123,6 +124,8 @@ class Rotary(NamedTuple):
         """Rotate x [batch, seq, heads, head_dim] in the two-halves convention of Llama."""
         if self.cos.shape[-1] == 0:
             return x
+        if compiled_serves(x) and compiled_serves(self.cos):
+            return rotate(x, self.cos, self.sin)
         cos, sin = self.cos.unsqueeze(-2).to(x.dtype), self.sin.unsqueeze(-2).to(x.dtype)
         first, second = x.chunk(2, -1)
         return x * cos + torch.cat([-second, first], -1) * sin
