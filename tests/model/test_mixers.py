@@ -24,7 +24,6 @@ from derailleur.model import (
     Trace,
 )
 from derailleur.model.mixers import build_mixer, recurrent
-from derailleur.model.mixers.recurrent import RecurrentPool
 from derailleur.model.rotary import Rotary, RotaryTable
 from derailleur.placement.placement import MIXERS
 
@@ -234,21 +233,24 @@ def test_verify_keeps_any_number(mixer: Mixer, x: Tensor, accepted: list[int]) -
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", RECURRENT)
-def test_replay_equals_kept_states(name: str, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a GPU does: the accepted tokens are computed again, whatever the forgotten ones were."""
+def test_every_way_back_is_the_same(name: str, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fused CPU replays what tokens wrote, a GPU computes the accepted ones again, others keep states."""
     mixer, slots, start = build(name), [4, 1, 2], 37
     drafted = x[:, start : start + 5].clone()
     drafted[0, 2:] = 9.0
     committed = []
-    for replays in (False, True):
-        monkeypatch.setattr(recurrent, "_prefers_chunks", lambda pool, replays=replays: replays)
+    for fused, in_chunks in ((False, False), (False, True), (True, False)):
+        monkeypatch.setattr(recurrent, "_numba_serves", lambda qkv, pool, fused=fused: fused)
+        monkeypatch.setattr(recurrent, "_prefers_chunks", lambda pool, in_chunks=in_chunks: in_chunks)
         pool = dirty_pool(mixer)
         extend(mixer, pool, x[:, :start], slots, 0)
         mixed, rows, trace = verify(mixer, pool, drafted, slots, start)
         mixer.commit(pool, rows, trace, torch.tensor([2, 5, 1]))
         committed.append([mixed, *pool.tensors().values()])
-    for kept, replayed in zip(*committed, strict=True):
-        torch.testing.assert_close(replayed, kept, atol=1e-5, rtol=1e-4, equal_nan=True)
+    kept, *others = committed
+    for other in others:
+        for got, expected in zip(other, kept, strict=True):
+            torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4, equal_nan=True)
 
 
 @torch.no_grad()
@@ -361,23 +363,38 @@ def test_bfloat16_pools(mixer: Mixer, x: Tensor) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("num_tokens", [1, 2, 32])
 @pytest.mark.parametrize("name", RECURRENT)
-def test_fused_step_equals_the_torch_path(name: str, x: Tensor) -> None:
-    """One token through the fused kernel and through a trace, which never uses it."""
-    mixer, slots = build(name), [4, 1, 2]
+def test_fused_tokens_equal_the_torch_path(
+    name: str, num_tokens: int, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixer, slots, end = build(name), [4, 1, 2], 37 + num_tokens
+    results = []
+    for fused in (True, False):
+        pool = dirty_pool(mixer)
+        extend(mixer, pool, x[:, :37], slots, 0)
+        monkeypatch.setattr(recurrent, "_numba_serves", lambda qkv, pool, fused=fused: fused)
+        results.append([extend(mixer, pool, x[:, 37:end], slots, 37), *pool.tensors().values()])
+        monkeypatch.undo()
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5, equal_nan=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("fused", [True, False])
+def test_long_pieces_can_be_read_in_order(
+    name: str, fused: bool, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixer = build(name)
+    expected = whole(mixer, x)
+    mixer.sequential = True
+    monkeypatch.setattr(type(mixer), "chunked", None)
+    if not fused:
+        monkeypatch.setattr(recurrent, "_numba_serves", lambda qkv, pool: False)
     pool = dirty_pool(mixer)
-    assert isinstance(pool, RecurrentPool) and pool.state.dtype == torch.float32
-    extend(mixer, pool, x[:, :37], slots, 0)
-    before = {name: tensor.clone() for name, tensor in pool.tensors().items()}
-    got = extend(mixer, pool, x[:, 37:38], slots, 37)
-    fused = {name: tensor.clone() for name, tensor in pool.tensors().items()}
-    for name, tensor in pool.tensors().items():
-        tensor.copy_(before[name])
-    expected, rows, trace = verify(mixer, pool, x[:, 37:38], slots, 37)
-    mixer.commit(pool, rows, trace, torch.ones(3, dtype=torch.int64))
-    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
-    for name, tensor in pool.tensors().items():
-        torch.testing.assert_close(fused[name], tensor, atol=1e-6, rtol=1e-5, equal_nan=True)
+    close(extend(mixer, pool, x[:, :100], [4, 1, 2], 0), expected[:, :100])
+    close(extend(mixer, pool, x[:, 100:], [4, 1, 2], 100), expected[:, 100:])
 
 
 @torch.no_grad()

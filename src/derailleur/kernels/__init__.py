@@ -2,7 +2,7 @@
 
 from derailleur.kernels.attention import banded_attention, cached_attention, causal_attention
 from derailleur.kernels.convolution import causal_convolution
-from derailleur.kernels.decode_step import decode_step
+from derailleur.kernels.decode_step import decode_step, replay
 from derailleur.kernels.delta_rule import (
     DeltaRule,
     DeltaRuleOutput,
@@ -33,6 +33,7 @@ __all__ = [
     "extend_pages",
     "linear",
     "recurrent_delta_rule",
+    "replay",
     "rms_norm",
     "rotate",
     "triton_serves",

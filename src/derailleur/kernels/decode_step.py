@@ -1,151 +1,337 @@
-"""One token of a recurrent mixer on a CPU, fused: convolution, gates, delta rule, norm and output gate.
+"""Tokens of a recurrent mixer on a CPU, fused: convolution, gates, delta rule, norm and output gate.
 
-In eager torch one token takes some fifty small operations, whose fixed costs exceed the arithmetic
-tenfold at batch 1. The twin is the mixer's own path through `recurrent_delta_rule`.
+In eager torch a token takes some fifty small operations, whose fixed costs exceed the arithmetic tenfold
+at batch 1. Here the tokens of a row go one after another, and every number has one order of operations: a
+token's result depends neither on how many tokens come in a call, nor on other rows, nor on threads. The
+twin is the mixer's own path through `recurrent_delta_rule`.
 """
 
 import math
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
+from numba import prange
 from numpy.typing import NDArray
+from torch import Tensor
 
-from derailleur.compiled import compiled
+from derailleur.compiled import compiled, compiled_in_parallel, numba_threads
 
-Floats = NDArray[np.float32]
+Floats: TypeAlias = NDArray[np.float32]
+Integers: TypeAlias = NDArray[np.int64]
+
+_PARALLEL_WORK = 1 << 18  # some 100 microseconds of one thread, against a few to wake the others
+_NO_BIAS, _NO_TRACE = np.empty(0, np.float32), np.empty((0, 0, 0, 3, 0), np.float32)
+_ONE, _HALF, _TWO = np.float32(1), np.float32(0.5), np.float32(2)
+_LOWEST, _HIGHEST = np.float32(-87), np.float32(88)  # what exp may be asked for in float32
+_LOG2_E = np.float32(math.log2(math.e))
+_LN_2_HIGH = np.float32(355 / 512)  # few bits, so that its product with a whole number is exact
+_LN_2_LOW = np.float32(math.log(2) - 355 / 512)
+_T2, _T3, _T4, _T5, _T6, _T7 = (np.float32(1 / math.factorial(n)) for n in range(2, 8))
+_A3, _A5, _A7, _A9, _A11, _A13 = (np.float32(1 / n) for n in range(3, 14, 2))
+
+
+def decode_step(
+    qkv: Tensor,
+    rate: Tensor,
+    write: Tensor,
+    gate: Tensor,
+    slots: Tensor,
+    tail: Tensor,
+    state: Tensor,
+    taps: Tensor,
+    A_log: Tensor,
+    dt_bias: Tensor,
+    gate_bias: Tensor | None,
+    norm_weight: Tensor,
+    *,
+    norm_eps: float,
+    l2_eps: float,
+    silu_gate: bool,
+    max_write: float = 1.0,
+    decay_lower_bound: float | None = None,
+    trace: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Advance each row's state by its new tokens; all tensors are float32.
+
+    There are `heads` value heads, and key_heads of which each serves heads / key_heads of them;
+    channels = (2 * key_heads + heads) * head_dim.
+
+    Args:
+        qkv: [rows, num_tokens, channels], the convolution's newest inputs.
+        rate: [rows, num_tokens, heads] (GDN) or [rows, num_tokens, heads * head_dim] (KDA), of the decay.
+        write: [rows, num_tokens, heads], the write strength before its sigmoid.
+        gate: [rows, num_tokens, heads * head_dim], the output gate before its bias and activation.
+        slots: [rows] int64, distinct: where each row's state is.
+        tail: [slots, taps - 1, channels], the convolution's inputs before these, moved on in place.
+        state: [slots, heads, head_dim, head_dim], updated in place.
+        taps: [channels, taps].
+        A_log: [heads]; dt_bias, gate_bias: as the last dimension of rate, of gate.
+        norm_weight: [head_dim].
+        l2_eps: added to the squared lengths of queries and keys.
+        silu_gate: the gate's activation is SiLU, else sigmoid.
+        max_write: what the write strength's sigmoid is multiplied by.
+        decay_lower_bound: if given, log decay = this * sigmoid(exp(A_log) (rate + dt_bias)), else
+            -exp(A_log) softplus(rate + dt_bias).
+        trace: leave `tail` and `state` as they are, and return what `replay` moves them on by.
+
+    Returns:
+        [rows, num_tokens, heads * head_dim], the mixer's output before its last projection, and of a trace
+        the updates [rows, num_tokens, heads, 3, head_dim]: each token's keys, written values and decays.
+    """
+    rows, num_tokens, channels = qkv.shape
+    _, heads, dim, _ = state.shape
+    key_heads = (channels // dim - heads) // 2
+    out = torch.empty(gate.shape)
+    updates = torch.empty(rows, num_tokens, heads, 3, dim) if trace else None
+    arguments = (  # of the same types whatever the mixer and the call: the kernel is compiled once
+        rows * key_heads,
+        qkv.contiguous().numpy(),
+        rate.contiguous().numpy(),
+        write.contiguous().numpy(),
+        gate.contiguous().numpy(),
+        slots.numpy(),
+        tail.numpy(),
+        state.numpy(),
+        taps.numpy(),
+        A_log.numpy(),
+        dt_bias.numpy(),
+        _NO_BIAS if gate_bias is None else gate_bias.numpy(),
+        norm_weight.numpy(),
+        norm_eps,
+        l2_eps,
+        silu_gate,
+        max_write,
+        0.0 if decay_lower_bound is None else decay_lower_bound,
+        out.numpy(),
+        _NO_TRACE if updates is None else updates.numpy(),
+    )
+    if torch.get_num_threads() == 1 or gate.numel() * dim < _PARALLEL_WORK:
+        _extend(*arguments)
+    else:
+        with numba_threads(torch.get_num_threads()):
+            _extend_in_parallel(*arguments)
+    return out, updates
+
+
+def replay(
+    num_tokens: Tensor, qkv: Tensor, updates: Tensor, slots: Tensor, tail: Tensor, state: Tensor
+) -> None:
+    """Advance each row's tail and state by the first `num_tokens` [rows] tokens of a traced step."""
+    arguments = num_tokens, qkv.contiguous(), updates, slots, tail, state
+    _replay(*(x.numpy() for x in arguments))
+
+
+@compiled
+def _exp(x: float) -> float:
+    """Taylor's series around the nearest power of two, which loops over arrays are vectorised with."""
+    x = _LOWEST if x < _LOWEST else x  # NaN stays NaN
+    x = _HIGHEST if x > _HIGHEST else x
+    whole = np.floor(x * _LOG2_E + _HALF)
+    power = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+    x = (x - whole * _LN_2_HIGH) - whole * _LN_2_LOW
+    return power * (((((((_T7 * x + _T6) * x + _T5) * x + _T4) * x + _T3) * x + _T2) * x + _ONE) * x + _ONE)
 
 
 @compiled
 def _sigmoid(x: float) -> float:
-    return np.float32(1) / (np.float32(1) + math.exp(-x))
-
-
-@compiled
-def _silu(x: float) -> float:
-    return x / (np.float32(1) + math.exp(-x))
+    return np.divide(_ONE, _ONE + _exp(-x))
 
 
 @compiled
 def _softplus(x: float) -> float:
-    return x if x > np.float32(20) else math.log1p(math.exp(x))
+    """log(1 + y) = 2 artanh(y / (2 + y)), for y <= 1 by the series of artanh."""
+    y = _exp(-abs(x))
+    z = np.divide(y, _TWO + y)
+    s = z * z
+    artanh = z * ((((((_A13 * s + _A11) * s + _A9) * s + _A7) * s + _A5) * s + _A3) * s + _ONE)
+    return max(x, np.float32(0)) + _TWO * artanh
 
 
 @compiled
-def _convolve(inputs: Floats, tail: Floats, taps: Floats, mixed: Floats) -> None:
-    """The newest output [channels] of the convolution and its SiLU; the tail moves on by one token."""
+def _mean_square(x: Floats, squares: Floats) -> float:
+    """Summed in halves; `squares` is room for as many numbers as x has."""
+    n = x.shape[0]
+    for i in range(n):
+        squares[i] = x[i] * x[i]
+    while n > 1:
+        half = (n + 1) // 2
+        for i in range(n - half):
+            squares[i] += squares[half + i]
+        n = half
+    return squares[0] / np.float32(x.shape[0])
+
+
+@compiled
+def _normalize(x: Floats, length: float, eps: float, room: Floats) -> None:
+    """Scale x to a length."""
+    square = _mean_square(x, room) * np.float32(x.shape[0])
+    factor = np.float32(length / math.sqrt(square + np.float32(eps)))
+    for d in range(x.shape[0]):
+        x[d] *= factor
+
+
+@compiled
+def _convolve(inputs: Floats, t: int, tail: Floats, taps: Floats, mixed: Floats) -> None:
+    """Token t's output [channels] of the convolution and its SiLU; `tail` came before the inputs."""
     last = taps.shape[1] - 1
-    for c in range(inputs.shape[0]):
-        total = inputs[c] * taps[c, last]
-        for t in range(last):
-            total += tail[t, c] * taps[c, t]
-        mixed[c] = _silu(total)
-    for t in range(last - 1):
-        tail[t] = tail[t + 1]
-    tail[last - 1] = inputs
+    for c in range(mixed.shape[0]):
+        mixed[c] = inputs[t, c] * taps[c, last]
+    for j in range(last):
+        i = t - last + j
+        if i < 0:
+            for c in range(mixed.shape[0]):
+                mixed[c] += tail[last + i, c] * taps[c, j]
+        else:
+            for c in range(mixed.shape[0]):
+                mixed[c] += inputs[i, c] * taps[c, j]
+    for c in range(mixed.shape[0]):
+        mixed[c] *= _sigmoid(mixed[c])
 
 
 @compiled
-def _normalize(heads: Floats, scale: float, eps: float) -> None:
-    """Divide each head [heads, dim] by its length, and multiply it by `scale`."""
-    for h in range(heads.shape[0]):
-        square = np.float32(0)
-        for d in range(heads.shape[1]):
-            square += heads[h, d] * heads[h, d]
-        factor = np.float32(scale / math.sqrt(square + np.float32(eps)))
-        for d in range(heads.shape[1]):
-            heads[h, d] *= factor
+def _move_tail(inputs: Floats, num_tokens: int, tail: Floats) -> None:
+    """The tail moves on by `num_tokens` of the inputs."""
+    last = tail.shape[0]
+    for j in range(last):
+        i = num_tokens - last + j
+        for c in range(tail.shape[1]):
+            tail[j, c] = tail[last + i, c] if i < 0 else inputs[i, c]
+
+
+@compiled
+def _decay(rate: Floats, dt_bias: Floats, A_log: float, lower_bound: float, decay: Floats) -> None:
+    """Decays [dim] of a head from its one rate or [dim] rates; without a bound, `lower_bound` is 0."""
+    speed = np.float32(math.exp(A_log))
+    if lower_bound == 0:
+        for d in range(rate.shape[0]):
+            decay[d] = _exp(-speed * _softplus(rate[d] + dt_bias[d]))
+    else:
+        for d in range(rate.shape[0]):
+            decay[d] = _exp(np.float32(lower_bound) * _sigmoid(speed * (rate[d] + dt_bias[d])))
+    if rate.shape[0] == 1:
+        decay[1:] = decay[0]
 
 
 @compiled
 def _delta_rule(q: Floats, k: Floats, v: Floats, beta: float, decay: Floats, S: Floats, read: Floats) -> None:
-    """One token of one head: S [dim, dim] moves on, v [dim] is lost, and read [dim] is the output."""
+    """One token of one head: S [dim, dim] moves on, v [dim] becomes what is written, read is the output."""
     dim = S.shape[0]
     read[:] = 0
     for d in range(dim):
+        key = k[d] * decay[d]
         for e in range(dim):
-            S[d, e] *= decay[d]
-            read[e] += k[d] * S[d, e]
+            read[e] += key * S[d, e]
     for e in range(dim):
         v[e] = np.float32(beta) * (v[e] - read[e])
     read[:] = 0
     for d in range(dim):
         for e in range(dim):
-            S[d, e] += k[d] * v[e]
+            S[d, e] = decay[d] * S[d, e] + k[d] * v[e]
             read[e] += q[d] * S[d, e]
 
 
 @compiled
-def decode_step(
+def _open(
+    read: Floats, norm_weight: Floats, eps: float, gate: Floats, silu: bool, out: Floats, room: Floats
+) -> None:
+    """Norm and output gate of one head."""
+    scale = np.float32(1 / math.sqrt(_mean_square(read, room) + np.float32(eps)))
+    for e in range(read.shape[0]):
+        opened = _sigmoid(gate[e])
+        if silu:
+            opened *= gate[e]
+        out[e] = read[e] * scale * norm_weight[e] * opened
+
+
+@compiled
+def _advance(
+    task: int,
     qkv: Floats,
     rate: Floats,
     write: Floats,
     gate: Floats,
-    slots: NDArray[np.int64],
+    slots: Integers,
     tail: Floats,
     state: Floats,
     taps: Floats,
     A_log: Floats,
     dt_bias: Floats,
-    decay_lower_bound: float | None,
-    write_scale: float,
-    l2_eps: float,
+    gate_bias: Floats,
     norm_weight: Floats,
     norm_eps: float,
-    gate_bias: Floats | None,
+    l2_eps: float,
     silu_gate: bool,
+    max_write: float,
+    decay_lower_bound: float,
     out: Floats,
+    updates: Floats,
 ) -> None:
-    """Advance each row's state by one token and write the mixer's output before its last projection.
-
-    All arrays are float32. There are `heads` value heads, and H_k key heads of which each serves
-    heads / H_k of them; channels = (2 * H_k + heads) * head_dim, I = heads * head_dim.
-
-    Args:
-        qkv: [rows, channels], the convolution's newest inputs.
-        rate: [rows, heads] (GDN) or [rows, I] (KDA), of the decay.
-        write: [rows, heads], the write strength before its sigmoid.
-        gate: [rows, I], the output gate before its bias and activation.
-        slots: [rows], where each row's state is.
-        tail: [slots, taps - 1, channels], shifted in place.
-        state: [slots, heads, head_dim, head_dim], updated in place.
-        taps: [channels, taps].
-        A_log: [heads]; dt_bias: like rate's last dimension; norm_weight: [head_dim]; gate_bias: [I].
-        decay_lower_bound: None for log decay = -exp(A_log) softplus(rate + dt_bias), else log decay =
-            decay_lower_bound * sigmoid(exp(A_log) (rate + dt_bias)).
-        write_scale: the largest write strength.
-        silu_gate: the gate's activation is SiLU, else sigmoid.
-        out: [rows, I].
-    """
-    heads, dim = state.shape[1], state.shape[2]
-    key_heads = (qkv.shape[1] // dim - heads) // 2
+    """All tokens of one row and key head, and of the value heads that it serves."""
+    num_tokens, heads, dim = qkv.shape[1], state.shape[1], state.shape[2]
+    key_heads, rates = (qkv.shape[2] // dim - heads) // 2, rate.shape[2] // heads
     group = heads // key_heads
-    rates = rate.shape[1] // heads  # 1 for GDN, head_dim for KDA
-    mixed = np.empty((2 * key_heads + heads, dim), np.float32)
-    decay, read = np.empty(dim, np.float32), np.empty(dim, np.float32)
+    row, key_head = task // key_heads, task % key_heads
+    first_head = key_head * group
+    slot = slots[row]
+    states = state[slot, first_head : first_head + group]
+    traced = updates.size > 0
+    if traced:
+        states = states.copy()
+    scratch = np.empty((6, dim), np.float32)
+    q, k, decay, read, opening, room = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5]
+    values = np.empty((group, dim), np.float32)
+    first_value = (2 * key_heads + first_head) * dim
+    parts = (
+        (slice(key_head * dim, (key_head + 1) * dim), q),
+        (slice((key_heads + key_head) * dim, (key_heads + key_head + 1) * dim), k),
+        (slice(first_value, first_value + group * dim), values.reshape(-1)),
+    )
+    for t in range(num_tokens):
+        for channels, mixed in parts:
+            _convolve(qkv[row, :, channels], t, tail[slot, :, channels], taps[channels], mixed)
+        _normalize(q, 1 / math.sqrt(dim), l2_eps, room)
+        _normalize(k, 1.0, l2_eps, room)
+        for i in range(group):
+            h = first_head + i
+            inner, own_rates = slice(h * dim, (h + 1) * dim), slice(h * rates, (h + 1) * rates)
+            _decay(rate[row, t, own_rates], dt_bias[own_rates], A_log[h], decay_lower_bound, decay)
+            beta = np.float32(max_write) * _sigmoid(write[row, t, h])
+            _delta_rule(q, k, values[i], beta, decay, states[i], read)
+            opening[:] = gate[row, t, inner]
+            if gate_bias.size > 0:
+                opening += gate_bias[inner]
+            _open(read, norm_weight, norm_eps, opening, silu_gate, out[row, t, inner], room)
+            if traced:
+                updates[row, t, h, 0], updates[row, t, h, 1], updates[row, t, h, 2] = k, values[i], decay
+    if not traced:
+        for channels, _ in parts:
+            _move_tail(qkv[row, :, channels], num_tokens, tail[slot, :, channels])
+
+
+@compiled
+def _extend(num_tasks: int, *arguments: Any) -> None:
+    for task in range(num_tasks):
+        _advance(task, *arguments)
+
+
+@compiled_in_parallel
+def _extend_in_parallel(num_tasks: int, *arguments: Any) -> None:
+    for task in prange(num_tasks):
+        _advance(task, *arguments)
+
+
+@compiled
+def _replay(
+    num_tokens: Integers, qkv: Floats, updates: Floats, slots: Integers, tail: Floats, state: Floats
+) -> None:
+    dim = state.shape[2]
     for row in range(qkv.shape[0]):
-        _convolve(qkv[row], tail[slots[row]], taps, mixed.reshape(-1))
-        _normalize(mixed[:key_heads], 1 / math.sqrt(dim), l2_eps)
-        _normalize(mixed[key_heads : 2 * key_heads], 1.0, l2_eps)
-        for h in range(heads):
-            speed = math.exp(A_log[h])
+        _move_tail(qkv[row], num_tokens[row], tail[slots[row]])
+        for h in range(state.shape[1]):
+            S = state[slots[row], h]
             for d in range(dim):
-                if d < rates:
-                    x = rate[row, h * rates + d] + dt_bias[h * rates + d]
-                    if decay_lower_bound is None:
-                        decay[d] = math.exp(-speed * _softplus(x))
-                    else:
-                        decay[d] = math.exp(np.float32(decay_lower_bound) * _sigmoid(speed * x))
-                else:
-                    decay[d] = decay[0]
-            beta = np.float32(write_scale) * _sigmoid(write[row, h])
-            q, k = mixed[h // group], mixed[key_heads + h // group]
-            _delta_rule(q, k, mixed[2 * key_heads + h], beta, decay, state[slots[row], h], read)
-            square = np.float32(0)
-            for e in range(dim):
-                square += read[e] * read[e]
-            scale = np.float32(1 / math.sqrt(square / np.float32(dim) + np.float32(norm_eps)))
-            for e in range(dim):
-                g = gate[row, h * dim + e]
-                if gate_bias is not None:
-                    g += gate_bias[h * dim + e]
-                opened = _silu(g) if silu_gate else _sigmoid(g)
-                out[row, h * dim + e] = read[e] * scale * norm_weight[e] * opened
+                for t in range(num_tokens[row]):
+                    k, v, decay = updates[row, t, h, 0], updates[row, t, h, 1], updates[row, t, h, 2]
+                    for e in range(dim):
+                        S[d, e] = decay[d] * S[d, e] + k[d] * v[e]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +21,11 @@ from derailleur.kernels import (
     decode_step,
     document_positions,
     recurrent_delta_rule,
+    replay,
     triton_serves,
 )
-from derailleur.model.layers import RmsNorm
-from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, TeacherLayer, Trace
+from derailleur.model.layers import Linear, RmsNorm
+from derailleur.model.mixers.base import Mixer, Pool, Rows, TeacherLayer, Trace
 from derailleur.model.mixers.linearise import inverse_softplus, linearise
 from derailleur.model.rotary import Rotary
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 L2_EPS = 1e-6
 """Added to the squared length of queries and keys before they are divided by its root."""
+
+
+SEQUENTIAL_TOKENS = 32
+"""Longer pieces are read in chunks: what a chunk costs beforehand is then worth while."""
 
 
 class RecurrentConfig(Config):
@@ -70,6 +76,19 @@ class RecurrentPool(Pool):
 
     tail: Tensor
     state: Tensor
+
+
+@dataclass
+class UpdatesTrace(Trace):
+    """What each traced token does to the state, of the fused kernel on a CPU: `replay` takes it.
+
+    Attributes:
+        inputs: [rows, num_tokens, channels], the convolution's.
+        updates: [rows, num_tokens, value_heads, 3, head_dim], keys, written values and decays.
+    """
+
+    inputs: Tensor
+    updates: Tensor
 
 
 @dataclass
@@ -123,9 +142,12 @@ class RecurrentMixer(Mixer):
 
     Attributes:
         chunked: this mixer's rule in chunks.
+        sequential: `extend` reads pieces of any length token by token. On a CPU in float32 a token's result
+            then depends bitwise on the tokens before it alone, not on how they were cut into pieces.
     """
 
     chunked: ClassVar[DeltaRule]
+    sequential: bool = False
 
     def __init__(
         self,
@@ -156,7 +178,7 @@ class RecurrentMixer(Mixer):
         self.dt_bias = nn.Parameter(torch.empty(self.num_value_heads * num_rates))
         self.gate_bias = nn.Parameter(torch.zeros(self.value_size)) if settings.gate_bias else None
         self.norm = RmsNorm(self.head_dim, settings.norm_eps or config.norm_eps)
-        self.out_proj = nn.Linear(self.value_size, config.hidden_size, bias=False)
+        self.out_proj = Linear(self.value_size, config.hidden_size, bias=False)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -210,15 +232,18 @@ class RecurrentMixer(Mixer):
     ) -> tuple[Tensor, Trace | None]:
         assert isinstance(pool, RecurrentPool)
         seen = self.project(x)
-        if rows.num_tokens == 1 and not trace and _fusible(seen.qkv, pool):
-            fused = self._fused_step if seen.qkv.device.type == "cpu" else self._triton_step
-            return self.out_proj(fused(seen, pool, rows)), None
+        in_order = self.sequential or rows.num_tokens <= SEQUENTIAL_TOKENS
+        if in_order and _numba_serves(seen.qkv, pool):
+            mixed, updates = self._fused(decode_step, seen, pool, rows, trace=trace)
+            return self.out_proj(mixed), UpdatesTrace(seen.qkv, updates) if trace else None
+        if rows.num_tokens == 1 and not trace and _triton_serves(seen.qkv, pool):
+            return self.out_proj(self._triton_step(seen, pool, rows)), None
         taps = torch.cat([rows.read(pool.tail), seen.qkv], 1)
         q, k, v = self._heads(self.convolution(taps))
         beta, log_decay = self._rates(seen)
         state = rows.read(pool.state)
         tokens = q, k, v, beta, log_decay
-        chunked = rows.num_tokens > MAX_TRACE_TOKENS or _prefers_chunks(pool)
+        chunked = not in_order or (_prefers_chunks(pool) and not self.sequential)
         if trace and not chunked:
             outputs, states = [], []
             for t in range(rows.num_tokens):
@@ -234,7 +259,11 @@ class RecurrentMixer(Mixer):
         return self._output(mixed.output, seen.gate), None
 
     def commit(self, pool: Pool, rows: Rows, trace: Trace | None, num_accepted: Tensor) -> None:
-        assert isinstance(pool, RecurrentPool) and isinstance(trace, RecurrentTrace)
+        assert isinstance(pool, RecurrentPool)
+        if isinstance(trace, UpdatesTrace):
+            replay(num_accepted, trace.inputs, trace.updates, rows.slots, pool.tail, pool.state)
+            return
+        assert isinstance(trace, RecurrentTrace)
         row = torch.arange(num_accepted.shape[0], device=num_accepted.device)
         if trace.states:
             rows.write(pool.state, torch.stack(trace.states, 1)[row, num_accepted - 1])
@@ -279,42 +308,20 @@ class RecurrentMixer(Mixer):
         opened = F.silu(gate) if self.settings.gate_activation == "silu" else gate.sigmoid()
         return self.out_proj(normed * opened)
 
-    def _fused_step(self, seen: Projections, pool: RecurrentPool, rows: Rows) -> Tensor:
-        """One token a row on a CPU: what the rest of `extend` computes, in one kernel."""
-        out = torch.empty_like(seen.gate)
-        qkv, rate, write, gate = (x.squeeze(1).numpy() for x in seen)
-        decode_step(
-            qkv,
-            rate,
-            write,
-            gate,
-            rows.slots.numpy(),
-            pool.tail.numpy(),
-            pool.state.numpy(),
-            self.convolution.weight.squeeze(1).numpy(),
-            self.A_log.numpy(),
-            self.dt_bias.numpy(),
-            self.decay_lower_bound,
-            self.max_write,
-            L2_EPS,
-            self.norm.weight.numpy(),
-            self.norm.eps,
-            None if self.gate_bias is None else self.gate_bias.numpy(),
-            self.settings.gate_activation == "silu",
-            out.squeeze(1).numpy(),
-        )
-        return out
-
     def _triton_step(self, seen: Projections, pool: RecurrentPool, rows: Rows) -> Tensor:
-        """The same on CUDA."""
+        """One token a row on CUDA."""
         from derailleur.kernels import triton
 
-        qkv, rate, write, gate = (x.squeeze(1) for x in seen)
-        out: Tensor = triton.decode_step(
-            qkv,
-            rate,
-            write,
-            gate,
+        newest = Projections(*(x.squeeze(1) for x in seen))
+        out: Tensor = self._fused(triton.decode_step, newest, pool, rows)
+        return out.unsqueeze(1)
+
+    def _fused(
+        self, step: Callable[..., Any], seen: Projections, pool: RecurrentPool, rows: Rows, **options: bool
+    ) -> Any:
+        """What a kernel makes of the projections, instead of the rest of `extend` before the last one."""
+        return step(
+            *seen,
             rows.slots,
             pool.tail,
             pool.state,
@@ -328,16 +335,22 @@ class RecurrentMixer(Mixer):
             silu_gate=self.settings.gate_activation == "silu",
             max_write=self.max_write,
             decay_lower_bound=self.decay_lower_bound,
+            **options,
         )
-        return out.unsqueeze(1)
 
 
-def _fusible(qkv: Tensor, pool: RecurrentPool) -> bool:
-    """Whether a fused kernel serves: nobody wants gradients, and on a CPU all memory is plain float32."""
-    if torch.is_grad_enabled() and (qkv.requires_grad or pool.tail.requires_grad):
-        return False
-    on_cpu = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (qkv, pool.tail))
-    return on_cpu or triton_serves(pool.state)
+def _numba_serves(qkv: Tensor, pool: RecurrentPool) -> bool:
+    """Whether the kernel for CPUs takes these."""
+    return all(x.is_cpu and x.dtype == torch.float32 for x in (qkv, pool.tail)) and _detached(qkv, pool)
+
+
+def _triton_serves(qkv: Tensor, pool: RecurrentPool) -> bool:
+    return triton_serves(pool.state) and _detached(qkv, pool)
+
+
+def _detached(qkv: Tensor, pool: RecurrentPool) -> bool:
+    """Whether nobody wants gradients."""
+    return not torch.is_grad_enabled() or not (qkv.requires_grad or pool.tail.requires_grad)
 
 
 def _prefers_chunks(pool: RecurrentPool) -> bool:
