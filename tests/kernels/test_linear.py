@@ -1,5 +1,7 @@
 """Linear maps of inference against torch's, and their rows against the same rows alone."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.fixture
-def two_threads():
+def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -32,7 +34,7 @@ def two_threads():
     bias=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
-def test_equals_torch(rows, out_size, in_size, bias, dtype):
+def test_equals_torch(rows: int, out_size: int, in_size: int, bias: bool, dtype: torch.dtype) -> None:
     x, weight = draw(rows, in_size).to(dtype), draw(out_size, in_size, seed=1).to(dtype)
     b = draw(out_size, seed=2).to(dtype) if bias else None
     with torch.inference_mode():
@@ -42,7 +44,7 @@ def test_equals_torch(rows, out_size, in_size, bias, dtype):
 
 @pytest.mark.parametrize("out_size", [1, 5, 6, 7, 64])
 @pytest.mark.parametrize("in_size", [VECTORS, 13 * VECTORS])
-def test_a_row_does_not_depend_on_the_others(out_size, in_size):
+def test_a_row_does_not_depend_on_the_others(out_size: int, in_size: int) -> None:
     x, weight = draw(40, in_size), draw(out_size, in_size, seed=1)
     with torch.inference_mode():
         alone = torch.cat([linear(row, weight) for row in x.split(1)])
@@ -50,7 +52,7 @@ def test_a_row_does_not_depend_on_the_others(out_size, in_size):
             assert torch.equal(linear(x[:count], weight), alone[:count])
 
 
-def test_rows_beyond_a_core_s_cache_are_the_same():
+def test_rows_beyond_a_core_s_cache_are_the_same() -> None:
     x, weight = draw(12, 2048 * VECTORS), draw(7, 2048 * VECTORS, seed=1)
     with torch.inference_mode():
         alone = torch.cat([linear(row, weight) for row in x.split(1)])
@@ -58,7 +60,7 @@ def test_rows_beyond_a_core_s_cache_are_the_same():
 
 
 @pytest.mark.parametrize(("rows", "out_size"), [(1, 4099), (9, 600), (300, 1), (200, 17)])
-def test_threads_do_not_matter(two_threads, rows, out_size):
+def test_threads_do_not_matter(two_threads: None, rows: int, out_size: int) -> None:
     x, weight = draw(rows, 10 * VECTORS), draw(out_size, 10 * VECTORS, seed=1)
     with torch.inference_mode():
         shared = linear(x, weight)
@@ -66,7 +68,7 @@ def test_threads_do_not_matter(two_threads, rows, out_size):
         assert torch.equal(shared, linear(x, weight))
 
 
-def test_any_strides():
+def test_any_strides() -> None:
     weight = draw(24, 2 * VECTORS, seed=1)
     x = draw(3, 4, 2 * VECTORS)
     with torch.inference_mode():
@@ -78,7 +80,7 @@ def test_any_strides():
         torch.testing.assert_close(linear(x, columns), F.linear(x, columns))
 
 
-def test_gradients_flow_outside_inference():
+def test_gradients_flow_outside_inference() -> None:
     x, weight, bias = (draw(*shape).requires_grad_() for shape in ((3, VECTORS), (5, VECTORS), (5,)))
     linear(x, weight, bias).sum().backward()
     assert all(leaf.grad is not None for leaf in (x, weight, bias))
@@ -86,6 +88,6 @@ def test_gradients_flow_outside_inference():
         assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
 
 
-def test_autocast_is_obeyed():
+def test_autocast_is_obeyed() -> None:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert linear(draw(2, VECTORS), draw(3, VECTORS)).dtype == torch.bfloat16

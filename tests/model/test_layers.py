@@ -1,12 +1,13 @@
 """The shared parts of a layer against their textbook forms."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from derailleur.model.layers import GatedMlp, LayerNorm, PlainMlp, RmsNorm
+from derailleur.model.layers import GatedMlp, LayerNorm, Linear, PlainMlp, RmsNorm
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -54,3 +55,19 @@ def test_mlps(activation: str, activate: Callable[[torch.Tensor], torch.Tensor],
     plain = PlainMlp(4, 6, activation, bias=bias)
     torch.testing.assert_close(plain(x), plain.down_proj(activate(plain.up_proj(x))))
     assert (gated.gate_proj.bias is not None) == (plain.down_proj.bias is not None) == bias
+
+
+def test_linear_is_torchs_in_training_and_in_inference() -> None:
+    ours, theirs = Linear(32, 5), torch.nn.Linear(32, 5)
+    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    for module in (ours, copy.deepcopy(ours)):
+        with torch.inference_mode():
+            module(x)
+        # What inference computed with must not outlive new weights.
+        module.load_state_dict(theirs.state_dict())
+        module(x).sum().backward()
+        assert module.weight.grad is not None
+        with torch.inference_mode():
+            torch.testing.assert_close(module(x), theirs(x))
+            for dtype in (torch.float64, torch.bfloat16):
+                assert module.to(dtype)(x.to(dtype)).dtype == dtype
