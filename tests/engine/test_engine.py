@@ -9,7 +9,6 @@ import torch
 
 from derailleur.engine import Engine, EngineConfig, Generation, Request, Sampling
 from derailleur.engine.memory import State
-from derailleur.engine.pages import PageTable
 from derailleur.errors import CapacityError, PlacementError, UserError
 from derailleur.model import Decoder, MixersConfig
 from derailleur.model.mixers import PAGE_TOKENS
@@ -350,7 +349,7 @@ def test_a_request_whose_numbers_overflow_fails_alone(
 @torch.inference_mode()
 def _poison(state: State) -> None:
     for layer in state.layers:
-        entries = layer.pages if isinstance(layer, PageTable) else layer.number
+        entries = layer.entries
         for tensor in layer.pool.pool.tensors().values():
             tensor[entries] = torch.nan
 

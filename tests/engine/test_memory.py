@@ -32,14 +32,14 @@ def allocate(memory: StateMemory, letters: str, tokens: int = 100, *, scratch: b
 
 def fill(state: State, value: float) -> None:
     for layer in state.layers:
-        entries = layer.pages if isinstance(layer, PageTable) else [layer.number]
+        entries = layer.entries
         for tensor in layer.pool.pool.tensors().values():
             tensor[entries] = value
 
 
 def holds(state: State, value: float) -> bool:
     return all(
-        bool((tensor[layer.pages if isinstance(layer, PageTable) else [layer.number]] == value).all())
+        bool((tensor[layer.entries] == value).all())
         for layer in state.layers
         for tensor in layer.pool.pool.tensors().values()
     )
@@ -57,7 +57,7 @@ def test_a_window_takes_a_ring_of_pages(make_memory: Callable[[int], StateMemory
     """A window of 12 and 32 tokens that can be forgotten."""
     memory = make_memory(1 << 30)
     state = allocate(memory, "FSSF", 10 * PAGE_TOKENS)
-    pages = [len(table.pages) for table in state.tables]
+    pages = [len(table.entries) for table in state.tables]
     ring = math.ceil((12 + 32) / PAGE_TOKENS)
     assert pages == [10, ring, ring, 10]
     assert memory.used_bytes()["S"] == 2 * ring * PAGE_BYTES
@@ -69,7 +69,7 @@ def test_pages_come_as_a_request_grows(make_memory: Callable[[int], StateMemory]
     for length in range(3 * PAGE_TOKENS):
         state.length = length
         assert memory.reserve(state, 1)
-        assert {len(table.pages) for table in state.tables} == {length // PAGE_TOKENS + 1}
+        assert {len(table.entries) for table in state.tables} == {length // PAGE_TOKENS + 1}
 
 
 def test_memory_returns_to_zero(make_memory: Callable[[int], StateMemory]) -> None:
@@ -161,14 +161,14 @@ def test_a_shared_page_is_copied_before_it_is_written() -> None:
     pool.resize(4)
     first, second = PageTable(pool, None), PageTable(pool, None)
     first.prepare(0, PAGE_TOKENS + 3)
-    for page in first.pages:
+    for page in first.entries:
         pool.pool.tensors()["keys"][page] = float(page)
-    second.adopt(first.pages)
+    second.adopt(first.entries)
     assert second.num_missing(PAGE_TOKENS + 3, PAGE_TOKENS + 4) == 1
     second.prepare(PAGE_TOKENS + 3, PAGE_TOKENS + 4)
-    assert first.pages[0] == second.pages[0] and first.pages[1] != second.pages[1]
+    assert first.entries[0] == second.entries[0] and first.entries[1] != second.entries[1]
     keys = pool.pool.tensors()["keys"]
-    assert torch.equal(keys[first.pages[1]], keys[second.pages[1]])
+    assert torch.equal(keys[first.entries[1]], keys[second.entries[1]])
     first.release()
     assert pool.num_free == 2 and pool.trim() == pool.bytes_per_entry
     second.release()
@@ -194,11 +194,11 @@ def test_a_table_has_a_page_of_its_own_for_every_position_written(
         length += piece
         written = range((length - piece) // PAGE_TOKENS, math.ceil(length / PAGE_TOKENS))
         places = {page if ring is None else page % ring for page in written}
-        assert max(places) < len(table.pages) <= (ring or 80)
-        assert not any(pool.is_shared(int(table.pages[place])) for place in places)
-        assert len(set(table.pages.tolist())) == len(table.pages)
+        assert max(places) < len(table.entries) <= (ring or 80)
+        assert not any(pool.is_shared(int(table.entries[place])) for place in places)
+        assert len(set(table.entries.tolist())) == len(table.entries)
         if number == 0:
-            other.adopt(table.pages)
+            other.adopt(table.entries)
     table.release()
     other.release()
     assert pool.num_free == 80

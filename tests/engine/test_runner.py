@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derailleur.engine.memory import Claim, State, StateMemory
-from derailleur.engine.pages import PageTable
 from derailleur.engine.plan import Piece
 from derailleur.engine.runner import Runner
 from derailleur.model import Decoder
@@ -121,7 +120,7 @@ def test_a_nan_in_one_state_stays_there(supernet: Decoder) -> None:
     texts = [random_tokens(30, seed) for seed in range(3)]
     runner.step([Piece(state, text[:20]) for state, text in zip(states, texts, strict=True)])
     for layer in states[1].layers:
-        entries = layer.pages if isinstance(layer, PageTable) else layer.number
+        entries = layer.entries
         for tensor in layer.pool.pool.tensors().values():
             tensor[entries] = torch.nan
     for places in ([0, 1, 2], [0, 2]):

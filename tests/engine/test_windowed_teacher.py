@@ -51,8 +51,8 @@ def test_upper_layers_have_rings(decoder: Decoder) -> None:
     states = memory.allocate([Claim(Placement("FFFG"), 1_000)])
     assert states is not None
     whole = math.ceil(1_000 / PAGE_TOKENS)
-    assert [len(table.pages) for table in states[0].tables][:2] == [whole, whole]
-    assert len(states[0].tables[2].pages) < whole / 4
+    assert [len(table.entries) for table in states[0].tables][:2] == [whole, whole]
+    assert len(states[0].tables[2].entries) < whole / 4
 
 
 @pytest.mark.parametrize("draft", [None, "FFFG"])

@@ -163,6 +163,18 @@ def test_a_token_depends_on_no_other(window: int | None, group: int, num_tokens:
             assert torch.equal(together[row, token], alone.extend([request], [length + token], 1)[0, 0])
 
 
+@pytest.mark.parametrize("num_tokens", [1, 3, 40])
+@pytest.mark.parametrize("name", ["keys", "values"])
+def test_a_broken_token_breaks_what_sees_it(name: str, num_tokens: int) -> None:
+    """One number that is none is not passed over, and stays in its row."""
+    cache, requests = filled([700, 20], num_tokens, None, Geometry())
+    page = cache.tables[0, 100 // cache.geometry.page_tokens]
+    getattr(cache, name)[page, 0, :3] = torch.nan
+    broken, sound = cache.extend(requests, [700, 20], num_tokens)
+    assert broken[..., 0, :].isnan().any(-1).all()
+    assert sound.isfinite().all()
+
+
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = [0, SPLIT_TOKENS + 9, 1100]
     cache, requests = filled(lengths, 3, None, Geometry())

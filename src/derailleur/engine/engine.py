@@ -70,7 +70,7 @@ class EngineConfig(Config):
         "measured",
         description="when a request's draft is used: where measured step times say that it pays, or always",
     )
-    device: str = Field("cpu", description="where the model runs: cpu, cuda, cuda:1")
+    device: str = Field("cpu", description="where a checkpoint is loaded and runs: cpu, cuda, cuda:1")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of weights and key-value states")
 
 

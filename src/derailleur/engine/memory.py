@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from derailleur.engine.pages import CountedPool, PageTable
+from derailleur.engine.pages import CountedPool, Pages, PageTable
 from derailleur.engine.prefix import Prefix, PrefixCache, SharedPages
 from derailleur.errors import CapacityError
 from derailleur.model.decoder import Decoder, DecoderLayer
@@ -45,6 +45,11 @@ class Slot:
 
     pool: CountedPool
     number: int
+
+    @property
+    def entries(self) -> Pages:
+        """Its number alone."""
+        return np.array([self.number], np.int32)
 
 
 @dataclass(eq=False)
@@ -88,11 +93,8 @@ class State:
         """Become equal to a state of the same placement, of which no page is shared with this one."""
         self.length = source.length
         for mine, other in zip(self.layers, source.layers, strict=True):
-            if isinstance(mine, Slot) and isinstance(other, Slot):
-                mine.pool.copy_to(other.number, mine.number)
-            elif isinstance(mine, PageTable) and isinstance(other, PageTable) and mine is not other:
-                for target, page in zip(mine.pages.tolist(), other.pages.tolist(), strict=False):
-                    mine.pool.copy_to(page, target)
+            if mine is not other:
+                mine.pool.copy(other.entries, mine.entries[: len(other.entries)])
 
     def restart_scratch(self) -> "State":
         """Set the scratch state to this state, and give it."""
@@ -134,7 +136,7 @@ class StateMemory:
         for state in self._states:
             for letter, layer in zip(state.placement, state.layers, strict=True):
                 if isinstance(layer, PageTable):
-                    pages.setdefault((letter, layer.pool), []).append(layer.pages)
+                    pages.setdefault((letter, layer.pool), []).append(layer.entries)
                 else:
                     slots[letter, layer.pool.bytes_per_entry] += 2 if state.scratch else 1
         used = Counter(dict.fromkeys(self._decoder.config.mixers.letters, 0))
@@ -150,7 +152,7 @@ class StateMemory:
         Raises:
             CapacityError: if the claims exceed the whole budget.
         """
-        required = sum(self._bytes(claim) for claim in claims)
+        required = sum(pool.bytes_per_entry * count for pool, count in self._needed(claims).items())
         if required > self.budget_bytes:
             raise CapacityError(
                 f"the request needs {required:,} bytes of state, the budget is {self.budget_bytes:,}: "
@@ -159,6 +161,9 @@ class StateMemory:
 
     def allocate(self, claims: Sequence[Claim]) -> list[State] | None:
         """Grant all claims, or none: None means that other requests must finish first."""
+        # Pools are copied when they grow: what is sure to be needed is added at once.
+        if not self._ensure(self._needed([claim for claim in claims if not claim.text])):
+            return None
         states: list[State] = []
         for claim in claims:
             state = self._grant(claim)
@@ -195,7 +200,7 @@ class StateMemory:
         for own in (state, state.scratch):
             for layer in own.layers if own is not None else ():
                 if isinstance(layer, Slot):
-                    layer.pool.give_back(np.array([layer.number]))
+                    layer.pool.give_back(layer.entries)
 
     def remember(self, state: State, text: Sequence[int]) -> None:
         """Keep what a state has read, as far as there is room, for other requests to resume from.
@@ -294,16 +299,18 @@ class StateMemory:
         """Return the memory of free entries; False if there was none."""
         return sum(pool.trim() for pool in self._pools) > 0
 
-    def _bytes(self, claim: Claim) -> int:
-        total = 0
-        for layer, letter in enumerate(claim.placement):
-            paging, size = self._mixer(layer, letter).paging, self._pool(layer, letter).bytes_per_entry
-            if paging is None:
-                total += size * (2 if claim.scratch else 1)
-            else:
-                pages = math.ceil(claim.num_tokens / PAGE_TOKENS)
-                total += size * min(pages, _num_ring_pages(paging) or pages)
-        return total
+    def _needed(self, claims: Sequence[Claim]) -> Counter[CountedPool]:
+        """Slots and pages of claims that share nothing."""
+        needed: Counter[CountedPool] = Counter()
+        for claim in claims:
+            for layer, letter in enumerate(claim.placement):
+                paging, pool = self._mixer(layer, letter).paging, self._pool(layer, letter)
+                if paging is None:
+                    needed[pool] += 2 if claim.scratch else 1
+                else:
+                    pages = math.ceil(claim.num_tokens / PAGE_TOKENS)
+                    needed[pool] += min(pages, _num_ring_pages(paging) or pages)
+        return needed
 
     def _pool(self, layer: int, letter: str) -> CountedPool:
         """Where a layer's mixer keeps states."""
@@ -336,7 +343,7 @@ def _shared(layer: Slot | PageTable, num_tokens: int) -> SharedPages | Snapshot:
     """A layer's part of a prefix."""
     if isinstance(layer, Slot):
         return layer.pool.pool.snapshot(layer.number, num_tokens)
-    pages = layer.pages[: math.ceil(num_tokens / PAGE_TOKENS)].copy()
+    pages = layer.entries[: math.ceil(num_tokens / PAGE_TOKENS)].copy()
     layer.pool.share(pages)
     return SharedPages(layer.pool, pages)
 

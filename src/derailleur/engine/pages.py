@@ -64,9 +64,11 @@ class CountedPool:
         """Whether it must not be written to."""
         return bool(self._holders[entry] > 1)
 
-    def copy_to(self, source: int, target: int) -> None:
-        """Copy what an entry holds."""
-        self.pool.copy(source, torch.tensor([target]))
+    def copy(self, sources: Pages, targets: Pages) -> None:
+        """Copy what entries hold to others, one to one."""
+        for x in self.pool.tensors().values():
+            read, written = (torch.from_numpy(entries).to(x.device).long() for entries in (sources, targets))
+            x[written] = x[read]
 
     def resize(self, num_entries: int) -> None:
         """Add free entries, or drop the last ones, which must be free."""
@@ -104,8 +106,8 @@ class PageTable:
         self._num_pages = 0
 
     @property
-    def pages(self) -> Pages:
-        """Their numbers; a view."""
+    def entries(self) -> Pages:
+        """The pages' numbers; a view."""
         return self._pages[: self._num_pages]
 
     def comes_round(self, num_tokens: int) -> bool:
@@ -126,8 +128,8 @@ class PageTable:
                 self._append(page)
             else:
                 shared = self._pages[place : place + 1].copy()
-                self.pool.copy_to(int(shared[0]), page)
                 self._pages[place] = page
+                self.pool.copy(shared, self._pages[place : place + 1])
                 self.pool.give_back(shared)
             self.version += 1
 
@@ -140,7 +142,7 @@ class PageTable:
 
     def release(self) -> None:
         """Hold nothing any more."""
-        self.pool.give_back(self.pages)
+        self.pool.give_back(self.entries)
         self._num_pages = 0
         self.version += 1
 
@@ -181,8 +183,8 @@ class JoinedTables:
         return PagedKeyValues(pages.keys, pages.values, self._joined, self._window)
 
     def _join(self) -> torch.Tensor:
-        width = self._tables[0].num_ring_pages or max(len(table.pages) for table in self._tables)
+        width = self._tables[0].num_ring_pages or max(len(table.entries) for table in self._tables)
         joined: Pages = np.zeros((len(self._tables), width), np.int32)
         for row, table in zip(joined, self._tables, strict=True):
-            row[: len(table.pages)] = table.pages
+            row[: len(table.entries)] = table.entries
         return torch.from_numpy(joined).to(self._device)

@@ -5,6 +5,7 @@ whole; in each layer every part of the plan goes to its own mixer.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,10 @@ class StepOutput:
         for piece, accepted in zip(self._pieces, num_accepted, strict=True):
             if piece.trace:
                 piece.state.length += accepted
+        with _on(self.logits.device):
+            self._commit(num_accepted)
+
+    def _commit(self, num_accepted: Sequence[int]) -> None:
         ordered = [num_accepted[place] for place in self._plan.order]
         device = self.logits.device
         by_block = {
@@ -70,6 +75,10 @@ class Runner:
     @torch.inference_mode()
     def step(self, pieces: Sequence[Piece]) -> StepOutput:
         """Let every state consume its piece; states that are not traced advance."""
+        with _on(self.device):
+            return self._step(pieces)
+
+    def _step(self, pieces: Sequence[Piece]) -> StepOutput:
         plan = self._plan(pieces)
         ordered = [pieces[place] for place in plan.order]
         x = self._embed(ordered)
@@ -109,6 +118,11 @@ class Runner:
         rows = Rows.of(block.slots, positions, block.num_tokens, self.device)
         last = rows.max_position + rows.num_tokens - 1
         return rows, self.decoder.rotary.at(rows.token_positions, last)
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """Make it the current device, on which Triton launches whatever the tensors' own is."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _mix(

@@ -12,7 +12,7 @@ import torch
 from derailleur.engine.memory import Claim, State
 from derailleur.engine.plan import Piece
 from derailleur.engine.request import Request
-from derailleur.errors import CapacityError
+from derailleur.errors import CapacityError, UserError
 from derailleur.placement.placement import Placement
 
 if TYPE_CHECKING:
@@ -59,8 +59,10 @@ def decode_speed(
             state.copy_from(states[0])
         for _ in range(warmup + steps):
             begin = time.perf_counter()
-            engine.step()
+            added = engine.step()
             seconds.append(time.perf_counter() - begin)
+            if sum(len(delta.tokens) for delta in added) != batch:
+                raise UserError(f"'{placement}' after {context_tokens} random tokens: logits are no numbers")
     finally:
         for row in rows:
             engine.cancel(row)

@@ -32,7 +32,7 @@ _TILE_VECTORS = 4 if binding.get_host_cpu_features().get("avx512f", False) else 
 _PIECE_TOKENS = 128  # the splits' results of more would take much memory
 _PARALLEL_WORK = 1 << 20  # some 50 microseconds of one thread, against a few to wake the others
 _EVERYTHING = 1 << 40  # tokens, more than any row has
-_LOWEST = np.float32(-1e30)
+_LOWEST, _NAN = np.float32(-1e30), np.float32(np.nan)
 _ZERO, _HALF, _ONE, _UNDERFLOW = np.float32(0), np.float32(0.5), np.float32(1), np.float32(-126)
 # The polynomial for 2 ** x on [-1/2, 1/2] of least relative error, 2e-9 before rounding.
 _E1, _E2, _E3 = np.float32(0.69314718), np.float32(0.24022648), np.float32(0.05550332)
@@ -201,11 +201,16 @@ def _add_product(a: Floats, b: Floats, c: Floats) -> None:
 
 @compiled
 def _softmax(scores: Floats) -> tuple[float, float]:
-    """Scores [whole vectors] become powers of two relative to the highest; that, and the powers' sum."""
-    lanes = np.full(LANES, _LOWEST)
+    """Scores [whole vectors] become powers of two relative to the highest; that, and the powers' sum.
+
+    One score that is no number makes the sum none.
+    """
+    lanes, bad = np.full(LANES, _LOWEST), np.zeros(LANES, np.float32)
     for t in range(0, scores.shape[0], LANES):
         for j in range(LANES):
-            lanes[j] = scores[t + j] if scores[t + j] > lanes[j] else lanes[j]
+            score = scores[t + j]
+            lanes[j] = score if score > lanes[j] else lanes[j]
+            bad[j] = bad[j] if score == score else _ONE
     highest = _LOWEST
     for j in range(LANES):
         highest = max(highest, lanes[j])
@@ -221,10 +226,11 @@ def _softmax(scores: Floats) -> tuple[float, float]:
     for t in range(0, scores.shape[0], LANES):
         for j in range(LANES):
             lanes[j] += scores[t + j]
-    total = _ZERO
+    total, num_bad = _ZERO, _ZERO
     for j in range(LANES):
         total += lanes[j]
-    return highest, total
+        num_bad += bad[j]
+    return highest, total if num_bad == _ZERO else _NAN
 
 
 _Step: TypeAlias = tuple[Floats, NDArray[np.int64], Floats, Floats, Floats]

@@ -173,7 +173,13 @@ class Pool:
         """Have `num_slots`; what those hold that were there before is kept, new ones hold anything."""
         for name, x in self.tensors().items():
             kept = x[:num_slots]
-            resized = x.new_empty(num_slots, *x.shape[1:])
+            try:
+                resized = x.new_empty(num_slots, *x.shape[1:])
+            except torch.OutOfMemoryError:
+                # Both do not fit on the device beside each other.
+                kept, x = kept.cpu(), x.new_empty(0, *x.shape[1:])
+                setattr(self, name, x)
+                resized = x.new_empty(num_slots, *x.shape[1:])
             resized[: kept.shape[0]] = kept
             setattr(self, name, resized)
 
