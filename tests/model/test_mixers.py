@@ -363,7 +363,7 @@ def test_bfloat16_pools(mixer: Mixer, x: Tensor) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("num_tokens", [1, 2, 32])
+@pytest.mark.parametrize("num_tokens", [1, 2, 32, 100])
 @pytest.mark.parametrize("name", RECURRENT)
 def test_fused_tokens_equal_the_torch_path(
     name: str, num_tokens: int, x: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -378,23 +378,6 @@ def test_fused_tokens_equal_the_torch_path(
         monkeypatch.undo()
     for got, expected in zip(*results, strict=True):
         torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5, equal_nan=True)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("name", RECURRENT)
-@pytest.mark.parametrize("fused", [True, False])
-def test_long_pieces_can_be_read_in_order(
-    name: str, fused: bool, x: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mixer = build(name)
-    expected = whole(mixer, x)
-    mixer.sequential = True
-    monkeypatch.setattr(type(mixer), "chunked", None)
-    if not fused:
-        monkeypatch.setattr(recurrent, "_numba_serves", lambda qkv, pool: False)
-    pool = dirty_pool(mixer)
-    close(extend(mixer, pool, x[:, :100], [4, 1, 2], 0), expected[:, :100])
-    close(extend(mixer, pool, x[:, 100:], [4, 1, 2], 100), expected[:, 100:])
 
 
 @torch.no_grad()

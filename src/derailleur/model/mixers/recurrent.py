@@ -25,7 +25,7 @@ from derailleur.kernels import (
     triton_serves,
 )
 from derailleur.model.layers import Linear, RmsNorm
-from derailleur.model.mixers.base import Mixer, Pool, Rows, TeacherLayer, Trace
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Mixer, Pool, Rows, TeacherLayer, Trace
 from derailleur.model.mixers.linearise import inverse_softplus, linearise
 from derailleur.model.rotary import Rotary
 
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 L2_EPS = 1e-6
 """Added to the squared length of queries and keys before they are divided by its root."""
-
-
-SEQUENTIAL_TOKENS = 32
-"""Longer pieces are read in chunks: what a chunk costs beforehand is then worth while."""
 
 
 class RecurrentConfig(Config):
@@ -142,12 +138,9 @@ class RecurrentMixer(Mixer):
 
     Attributes:
         chunked: this mixer's rule in chunks.
-        sequential: `extend` reads pieces of any length token by token. On a CPU in float32 a token's result
-            then depends bitwise on the tokens before it alone, not on how they were cut into pieces.
     """
 
     chunked: ClassVar[DeltaRule]
-    sequential: bool = False
 
     def __init__(
         self,
@@ -232,8 +225,7 @@ class RecurrentMixer(Mixer):
     ) -> tuple[Tensor, Trace | None]:
         assert isinstance(pool, RecurrentPool)
         seen = self.project(x)
-        in_order = self.sequential or rows.num_tokens <= SEQUENTIAL_TOKENS
-        if in_order and _numba_serves(seen.qkv, pool):
+        if _numba_serves(seen.qkv, pool):
             mixed, updates = self._fused(decode_step, seen, pool, rows, trace=trace)
             return self.out_proj(mixed), UpdatesTrace(seen.qkv, updates) if trace else None
         if rows.num_tokens == 1 and not trace and _triton_serves(seen.qkv, pool):
@@ -243,7 +235,7 @@ class RecurrentMixer(Mixer):
         beta, log_decay = self._rates(seen)
         state = rows.read(pool.state)
         tokens = q, k, v, beta, log_decay
-        chunked = not in_order or (_prefers_chunks(pool) and not self.sequential)
+        chunked = rows.num_tokens > MAX_TRACE_TOKENS or _prefers_chunks(pool)
         if trace and not chunked:
             outputs, states = [], []
             for t in range(rows.num_tokens):
@@ -340,7 +332,7 @@ class RecurrentMixer(Mixer):
 
 
 def _numba_serves(qkv: Tensor, pool: RecurrentPool) -> bool:
-    """Whether the kernel for CPUs takes these."""
+    """Whether the kernel for CPUs takes these; it is the faster form for long pieces too."""
     return all(x.is_cpu and x.dtype == torch.float32 for x in (qkv, pool.tail)) and _detached(qkv, pool)
 
 
