@@ -17,6 +17,7 @@ from derailleur import serving
 from derailleur.engine import Engine, EngineConfig, Request
 from derailleur.placement import Placement
 from derailleur.serving.metrics import Meter, Metrics
+from derailleur.serving.refusals import SlowClientError
 from derailleur.serving.worker import AnswerStream
 from derailleur.tokens import Tokenizer
 
@@ -113,14 +114,94 @@ def test_ten_megabytes_are_refused(serve: Serve, engine: Engine, chunked: bool) 
     assert not engine.busy
 
 
+def exchange(address: str, *parts: bytes) -> bytes:
+    """What the server says before it closes the connection, the parts sent one after the other."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
 def test_a_body_that_does_not_arrive_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("derailleur.serving.gate._BODY_SECONDS", 0.05)
     with serve() as running:
-        port = int(running.address.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-            connection.sendall(b"POST /infill HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        answer = exchange(running.address, b"POST /infill HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
     assert answer.startswith(b"HTTP/1.1 408 ") and b"request_timeout" in answer
+
+
+@pytest.mark.parametrize("parts", [[], [b"GET /health HT"], [b"GET /health HTTP/1.1\r\n", b"Host: x\r\n"]])
+def test_headers_that_do_not_arrive_are_not_waited_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, parts: list[bytes]
+) -> None:
+    monkeypatch.setattr("derailleur.serving.connection._HEADER_SECONDS", 0.1)
+    with serve() as running:
+        assert exchange(running.address, *parts) == b""
+        health = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert exchange(running.address, health).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "headers", [b"Expect: 100-continue\r\nContent-Length: 10000000", b"Content-Length: 99999999999"]
+)
+def test_a_body_that_would_be_too_large_need_not_be_sent(serve: Serve, headers: bytes) -> None:
+    with serve() as running:
+        answer = exchange(running.address, b"POST /infill HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"request_too_large" in answer
+
+
+def test_an_answer_that_is_not_read_is_given_up(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written faster than it is read, it takes memory that no budget counts."""
+    monkeypatch.setattr("derailleur.serving.worker._MAX_BACKLOG", 30)
+    worker = serving.EngineWorker(engine)
+    asked = Request(prompt=[7], placement=Placement("FSKG"), max_tokens=400, ignore_eos=True)
+
+    async def read_nothing() -> list[int]:
+        stream = AnswerStream(worker, Meter(Metrics(), str, num_prompt_tokens=2, num_requests=2), seconds=60)
+        await stream.open([asked, asked])
+        while (await worker.load()).running:
+            await asyncio.sleep(0.01)
+        read = []
+        with pytest.raises(SlowClientError):
+            async for place, _ in stream:
+                read.append(place)
+        return read
+
+    worker.start()
+    read = asyncio.run(read_nothing())
+    worker.stop()
+    assert 30 < len(read) < 60
+    assert sum(engine.load.used_bytes.values()) == 0
+
+
+def test_a_stream_that_cannot_be_sent_ends_after_its_deadline(
+    engine: Engine, model: serving.ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("derailleur.serving.answers._LAST_EVENT_SECONDS", 0.1)
+    worker, traffic = serving.EngineWorker(engine), serving.Traffic()
+    limited = replace(model, limits=serving.LimitsConfig(request_seconds=0.2))
+    app = serving.create_app(limited, worker, traffic=traffic)
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b""}
+    scope["headers"] = [(b"content-type", b"application/json")]
+    body = json.dumps({"prompt": "x", "max_tokens": 400, "stream": True}).encode()
+    coming = [{"type": "http.request", "body": body}]
+
+    async def receive() -> dict:
+        return coming.pop() if coming else await asyncio.sleep(60, {"type": "http.disconnect"})
+
+    begun = []
+
+    async def send(message: dict) -> None:
+        if message["type"] == "http.response.start":
+            begun.append((message["status"], traffic.num_running))
+        else:
+            await asyncio.sleep(60)  # a client whose window is shut
+
+    worker.start()
+    asyncio.run(app(scope, receive, send))
+    worker.stop()
+    assert begun == [(200, 1)]
+    assert traffic.num_running == 0 and not engine.busy
 
 
 def test_a_request_may_ask_for_so_much(engine: Engine, model: serving.ServedModel) -> None:

@@ -15,6 +15,7 @@ from derailleur.errors import DerailleurError
 from derailleur.serving import failures
 from derailleur.serving.access_log import Call
 from derailleur.serving.metrics import Meter, Metrics
+from derailleur.serving.refusals import SlowClientError
 from derailleur.serving.requests import writer
 from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream, EngineWorker
@@ -22,6 +23,8 @@ from derailleur.serving.worker import AnswerStream, EngineWorker
 Result = TypeVar("Result")
 
 _CLIENT_LEFT = 499
+_LAST_EVENT_SECONDS = 5.0
+"""How long after a request's deadline a client may still read."""
 _PRESET = "X-Derailleur-Preset"
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _DONE = "data: [DONE]\n\n"
@@ -122,7 +125,12 @@ class _ServerSentEvents(StreamingResponse):
             _end(self._answers, self._meter, self._call)
 
     async def _whole(self, send: Send) -> bool:
-        await self.stream_response(send)
+        """Send everything, unless the client does not read it in time."""
+        try:
+            async with asyncio.timeout_at(self._answers.deadline + _LAST_EVENT_SECONDS):
+                await self.stream_response(send)
+        except TimeoutError:
+            self._call.reason = SlowClientError.code
         return True
 
 

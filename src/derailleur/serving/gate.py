@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class Gate:
             with self._admitted(scope, call):
                 try:
                     async with asyncio.timeout(_BODY_SECONDS):
-                        body = await self._body(receive)
+                        body = await self._body(receive, dict(scope["headers"]))
                 except TimeoutError:
                     raise SlowBodyError(f"the body did not arrive in {_BODY_SECONDS:.0f} seconds") from None
                 await self._app(scope, _hand_on(body, receive), sending)
@@ -116,12 +116,16 @@ class Gate:
         finally:
             self._traffic.num_running -= 1
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
         """Read the body.
 
         Raises:
             BodyTooLargeError: if it has more bytes than it may.
         """
+        refused = BodyTooLargeError(f"the body is larger than {self._body_bytes:,} bytes")
+        declared = int(headers.get(b"content-length", b"0"))
+        if declared > (self._body_bytes if b"expect" in headers else _DISCARDED_BYTES):
+            raise refused  # who asks before sending is not told to go on
         parts: list[bytes] = []
         size, more = 0, True
         while more and size <= _DISCARDED_BYTES:
@@ -132,7 +136,7 @@ class Gate:
             if size <= self._body_bytes:
                 parts.append(part)
         if size > self._body_bytes:
-            raise BodyTooLargeError(f"the body is larger than {self._body_bytes:,} bytes")
+            raise refused
         return b"".join(parts)
 
 

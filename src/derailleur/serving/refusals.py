@@ -41,6 +41,12 @@ class SlowBodyError(RefusedError):
     status, type, code = 408, "invalid_request_error", "request_timeout"
 
 
+class SlowClientError(RefusedError):
+    """A client that does not read what it asked for."""
+
+    status, type, code = 408, "invalid_request_error", "slow_client"
+
+
 class KeyLimitError(RefusedError):
     """A key that asks more often, or for more at once, than it may."""
 

@@ -4,11 +4,13 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from derailleur.errors import DerailleurError, UserError
+from derailleur.serving.connection import Connection, set_options
 from derailleur.serving.gate import Traffic
 
 _LAST_RESORT_SECONDS = 10
@@ -29,6 +31,7 @@ def listen(host: str, port: int) -> socket.socket:
     # answer on a connection that was used before waits 40 ms for the client's acknowledgement.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    set_options(made)
     try:
         made.bind((host, port))
     except OSError as error:
@@ -42,7 +45,7 @@ class Server(uvicorn.Server):
     """A uvicorn server that says when it answers, and that ends in peace.
 
     Asked to end, it refuses new requests, still listening, until the running ones are finished or time is up;
-    what is left then ends with an error. Asked again by Ctrl-C, it ends at once.
+    what is left then ends with an error. Asked again, it does not wait for them; by Ctrl-C, for nothing.
 
     Args:
         app: of `create_app`.
@@ -63,17 +66,26 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                app, log_level="warning", access_log=False, timeout_graceful_shutdown=_LAST_RESORT_SECONDS
+                app,
+                http=Connection,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=_LAST_RESORT_SECONDS,
             )
         )
         self._traffic, self._grace_seconds = traffic, grace_seconds
         self._ready, self._end_streams = ready, end_streams
         self._end_at: float | None = None
+        self._asked_again = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._asked_again = self.should_exit
+        super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         asked_to_end = await super().on_tick(counter)
@@ -82,7 +94,7 @@ class Server(uvicorn.Server):
         now = asyncio.get_running_loop().time()
         if self._end_at is None:
             self._traffic.draining, self._end_at = True, now + self._grace_seconds
-        return self._traffic.num_running == 0 or now >= self._end_at or self.force_exit
+        return self._traffic.num_running == 0 or now >= self._end_at or self._asked_again
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()

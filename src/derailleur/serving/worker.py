@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -18,12 +18,14 @@ from derailleur.errors import DerailleurError, UserError
 from derailleur.serving.auto import AutoPreset
 from derailleur.serving.config import LimitsConfig
 from derailleur.serving.metrics import Meter
-from derailleur.serving.refusals import DeadlineError, DrainingError, OverloadedError
+from derailleur.serving.refusals import DeadlineError, DrainingError, OverloadedError, SlowClientError
 
 log = logging.getLogger(__name__)
 
 _SHUTTING_DOWN = "the server is shutting down"
 _RETRY_SECONDS = 1.0
+_MAX_BACKLOG = 8192
+"""Pieces of an answer that wait for a client to read; they are memory that no budget counts."""
 
 Result = TypeVar("Result")
 
@@ -34,12 +36,15 @@ class AnswerStream:
     Args:
         meter: is told of everything that comes back.
         seconds: when, from now on, the group must be finished.
+
+    Attributes:
+        deadline: the same, by the event loop's clock.
     """
 
     def __init__(self, worker: "EngineWorker", meter: Meter, *, seconds: float) -> None:
         self._worker, self._meter = worker, meter
         self._loop = asyncio.get_running_loop()
-        self._seconds, self._deadline = seconds, self._loop.time() + seconds
+        self._seconds, self.deadline = seconds, self._loop.time() + seconds
         self._arrived: asyncio.Queue[tuple[int, Delta] | DerailleurError] = asyncio.Queue()
         self._num_unfinished = 0
 
@@ -52,7 +57,7 @@ class AnswerStream:
         """
         while self._num_unfinished:
             try:
-                async with asyncio.timeout_at(self._deadline):
+                async with asyncio.timeout_at(self.deadline):
                     arrived = await self._arrived.get()
             except TimeoutError:
                 raise DeadlineError(f"not finished within {self._seconds:g} seconds") from None
@@ -60,6 +65,11 @@ class AnswerStream:
                 raise arrived
             self._num_unfinished -= arrived[1].finish_reason is not None
             yield arrived
+
+    @property
+    def lags(self) -> bool:
+        """Whether the client reads far less than is written for it."""
+        return self._arrived.qsize() > _MAX_BACKLOG
 
     async def open(self, requests: list[Request], *, auto: bool = False) -> list[Request]:
         """Submit the requests; gives them as the engine took them on.
@@ -216,6 +226,8 @@ class EngineWorker:
             if delta.finish_reason is not None:
                 self._forget(delta.request_id)
             stream.deliver((place, delta))
+        lagging = {stream for stream, _ in self._streams.values() if stream.lags}
+        self._fail(lagging, SlowClientError("the answer is not read as fast as it is written"))
 
     def _forget(self, request_id: int) -> None:
         del self._streams[request_id]
@@ -223,6 +235,9 @@ class EngineWorker:
             self._auto.end(request_id)
 
     def _fail_all(self, error: DerailleurError) -> None:
-        for stream in {stream for stream, _ in self._streams.values()}:
+        self._fail({stream for stream, _ in self._streams.values()}, error)
+
+    def _fail(self, streams: Collection[AnswerStream], error: DerailleurError) -> None:
+        for stream in streams:
             self.cancel(self._engine, stream)
             stream.deliver(error)
