@@ -425,6 +425,8 @@ def served(
     access_log = serving.AccessLog(str(log)) if log else None
     with TestClient(serving.create_app(measured_model, worker, access_log=access_log)) as client:
         yield client
+    if access_log is not None:
+        access_log.close()
 
 
 BODY = {"prompt": "def f(", "max_tokens": 4, "temperature": 0}
