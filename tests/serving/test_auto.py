@@ -193,7 +193,7 @@ def test_a_pause_is_no_news_and_a_draft_makes_tokens_cheaper() -> None:
     assert before < paused < 1.3 * before
     for _ in range(50):
         seen.observe(FULL.step_seconds(1, 512), [Delta(1, [5, 6, 7, 8])], num_running=1)
-    assert seen.latency([request(512)], FULL).token_seconds < 0.5 * before
+    assert seen.latency([request(512)], FULL).token_seconds < 0.85 * before
 
 
 # Choices

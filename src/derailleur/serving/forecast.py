@@ -9,7 +9,7 @@ With the request under placement p, and seconds from the prices of `price.py`:
 Prompts are read in pieces beside rows that decode, so those pay for them: `reading` is the backlog of unread
 prompts, the request's own prompt where there are others to be held up, and the prompts that come at the
 present rate while an answer of n tokens is written, all spread over those n tokens; but a step reads one
-`piece` at most. A prompt token takes k r times what a row of the same context adds to a step.
+`piece` at most. A prompt token takes r times what a row of the same context is priced at.
 
 Three numbers are learnt, each from what shows it alone: k, how this machine compares with the one that the
 prices are from, by steps that read nothing; r, by the time from one first token to the next; n, by answers
@@ -49,7 +49,7 @@ class Row:
 
     @property
     def reading_seconds(self) -> float:
-        """Of its whole prompt, before k and r."""
+        """Of its whole prompt, before r."""
         return self.price.reading_seconds(self.prompt_tokens)
 
 
@@ -171,7 +171,7 @@ class Forecast:
         return self._step_factor * (fixed + sum(row.price.row_seconds(row.context_tokens) for row in rows))
 
     def _prompt_seconds(self, rows: Iterable[Row]) -> float:
-        return self._step_factor * self._reading_factor * sum(row.reading_seconds for row in rows)
+        return self._reading_factor * sum(row.reading_seconds for row in rows)
 
     def _arriving_tokens(self) -> float:
         """Prompt tokens that come in a second."""
