@@ -6,6 +6,9 @@ from threading import Lock
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _threads = Lock()
@@ -46,3 +49,14 @@ def _compile(function: Kernel, *, parallel: bool) -> Kernel:
     except RuntimeError:  # "no locator available": no cache folder can be written
         made = numba.njit(nogil=True, parallel=parallel)(function)
     return cast(Kernel, made)
+
+
+def _to_pointer(context: Any, address: Any) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(address), generate
+
+
+pointer: Any = intrinsic(_to_pointer)
+"""In a kernel, the pointer to an address: for numba to accept an array takes a microsecond, a number none."""

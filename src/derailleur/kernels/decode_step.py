@@ -12,16 +12,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numba import prange
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from derailleur.compiled import compiled, compiled_in_parallel, numba_threads
+from derailleur.compiled import compiled, compiled_in_parallel, numba_threads, pointer
 
 Floats: TypeAlias = NDArray[np.float32]
 Integers: TypeAlias = NDArray[np.int64]
 
 _PARALLEL_WORK = 1 << 18  # some 100 microseconds of one thread, against a few to wake the others
-_NO_BIAS, _NO_TRACE = np.empty(0, np.float32), np.empty((0, 0, 0, 3, 0), np.float32)
 _ONE, _HALF, _TWO = np.float32(1), np.float32(0.5), np.float32(2)
 _LOWEST, _HIGHEST = np.float32(-87), np.float32(88)  # what exp may be asked for in float32
 _LOG2_E = np.float32(math.log2(math.e))
@@ -80,31 +80,33 @@ def decode_step(
         the updates [rows, num_tokens, heads, 3, head_dim]: each token's keys, written values and decays.
     """
     rows, num_tokens, channels = qkv.shape
-    _, heads, dim, _ = state.shape
+    num_slots, heads, dim, _ = state.shape
     key_heads = (channels // dim - heads) // 2
-    out = torch.empty(gate.shape)
-    updates = torch.empty(rows, num_tokens, heads, 3, dim) if trace else None
-    arguments = (  # of the same types whatever the mixer and the call: the kernel is compiled once
-        rows * key_heads,
-        qkv.contiguous().numpy(),
-        rate.contiguous().numpy(),
-        write.contiguous().numpy(),
-        gate.contiguous().numpy(),
-        slots.numpy(),
-        tail.numpy(),
-        state.numpy(),
-        taps.numpy(),
-        A_log.numpy(),
-        dt_bias.numpy(),
-        _NO_BIAS if gate_bias is None else gate_bias.numpy(),
-        norm_weight.numpy(),
+    out = gate.new_empty(gate.shape)
+    updates = gate.new_empty(rows, num_tokens, heads, 3, dim) if trace else None
+    assert tail.is_contiguous() and state.is_contiguous()
+    parts = [x.contiguous() for x in (qkv, rate, write, gate, slots, taps, A_log, dt_bias, norm_weight)]
+    # Addresses: for numba to accept so many arrays takes longer than one token of one row.
+    arguments = (
+        rows,
+        num_tokens,
+        num_slots,
+        key_heads,
+        heads // key_heads,
+        dim,
+        rate.shape[2] // heads,
+        taps.shape[1],
+        *(x.data_ptr() for x in parts),
+        0 if gate_bias is None else gate_bias.data_ptr(),
+        tail.data_ptr(),
+        state.data_ptr(),
+        out.data_ptr(),
+        0 if updates is None else updates.data_ptr(),
         norm_eps,
         l2_eps,
         silu_gate,
         max_write,
         0.0 if decay_lower_bound is None else decay_lower_bound,
-        out.numpy(),
-        _NO_TRACE if updates is None else updates.numpy(),
     )
     if torch.get_num_threads() == 1 or gate.numel() * dim < _PARALLEL_WORK:
         _extend(*arguments)
@@ -245,37 +247,57 @@ def _open(
 
 
 @compiled
+def _floats(address: int, shape: Any) -> Floats:
+    return carray(pointer(address), shape, np.float32)
+
+
+@compiled
 def _advance(
     task: int,
-    qkv: Floats,
-    rate: Floats,
-    write: Floats,
-    gate: Floats,
-    slots: Integers,
-    tail: Floats,
-    state: Floats,
-    taps: Floats,
-    A_log: Floats,
-    dt_bias: Floats,
-    gate_bias: Floats,
-    norm_weight: Floats,
+    rows: int,
+    num_tokens: int,
+    num_slots: int,
+    key_heads: int,
+    group: int,
+    dim: int,
+    rates: int,
+    num_taps: int,
+    qkv_address: int,
+    rate_address: int,
+    write_address: int,
+    gate_address: int,
+    slots_address: int,
+    taps_address: int,
+    A_log_address: int,
+    dt_bias_address: int,
+    norm_weight_address: int,
+    gate_bias_address: int,
+    tail_address: int,
+    state_address: int,
+    out_address: int,
+    updates_address: int,
     norm_eps: float,
     l2_eps: float,
     silu_gate: bool,
     max_write: float,
     decay_lower_bound: float,
-    out: Floats,
-    updates: Floats,
 ) -> None:
     """All tokens of one row and key head, and of the value heads that it serves."""
-    num_tokens, heads, dim = qkv.shape[1], state.shape[1], state.shape[2]
-    key_heads, rates = (qkv.shape[2] // dim - heads) // 2, rate.shape[2] // heads
-    group = heads // key_heads
-    row, key_head = task // key_heads, task % key_heads
-    first_head = key_head * group
-    slot = slots[row]
-    states = state[slot, first_head : first_head + group]
-    traced = updates.size > 0
+    heads, row, key_head = key_heads * group, task // key_heads, task % key_heads
+    channels, first_head = (2 * key_heads + heads) * dim, key_head * group
+    slot = carray(pointer(slots_address), rows, np.int64)[row]
+    qkv = _floats(qkv_address, (rows, num_tokens, channels))[row]
+    rate = _floats(rate_address, (rows, num_tokens, heads * rates))[row]
+    write = _floats(write_address, (rows, num_tokens, heads))[row]
+    gate = _floats(gate_address, (rows, num_tokens, heads * dim))[row]
+    out = _floats(out_address, (rows, num_tokens, heads * dim))[row]
+    updates = _floats(updates_address, (rows, num_tokens, heads, 3, dim))[row]
+    tail = _floats(tail_address, (num_slots, num_taps - 1, channels))[slot]
+    states = _floats(state_address, (num_slots, heads, dim, dim))[slot, first_head : first_head + group]
+    taps = _floats(taps_address, (channels, num_taps))
+    A_log, dt_bias = _floats(A_log_address, heads), _floats(dt_bias_address, heads * rates)
+    norm_weight, gate_bias = _floats(norm_weight_address, dim), _floats(gate_bias_address, heads * dim)
+    traced = updates_address != 0
     if traced:
         states = states.copy()
     scratch = np.empty((6, dim), np.float32)
@@ -288,37 +310,37 @@ def _advance(
         (slice(first_value, first_value + group * dim), values.reshape(-1)),
     )
     for t in range(num_tokens):
-        for channels, mixed in parts:
-            _convolve(qkv[row, :, channels], t, tail[slot, :, channels], taps[channels], mixed)
+        for part, mixed in parts:
+            _convolve(qkv[:, part], t, tail[:, part], taps[part], mixed)
         _normalize(q, 1 / math.sqrt(dim), l2_eps, room)
         _normalize(k, 1.0, l2_eps, room)
         for i in range(group):
             h = first_head + i
             inner, own_rates = slice(h * dim, (h + 1) * dim), slice(h * rates, (h + 1) * rates)
-            _decay(rate[row, t, own_rates], dt_bias[own_rates], A_log[h], decay_lower_bound, decay)
-            beta = np.float32(max_write) * _sigmoid(write[row, t, h])
+            _decay(rate[t, own_rates], dt_bias[own_rates], A_log[h], decay_lower_bound, decay)
+            beta = np.float32(max_write) * _sigmoid(write[t, h])
             _delta_rule(q, k, values[i], beta, decay, states[i], read)
-            opening[:] = gate[row, t, inner]
-            if gate_bias.size > 0:
+            opening[:] = gate[t, inner]
+            if gate_bias_address != 0:
                 opening += gate_bias[inner]
-            _open(read, norm_weight, norm_eps, opening, silu_gate, out[row, t, inner], room)
+            _open(read, norm_weight, norm_eps, opening, silu_gate, out[t, inner], room)
             if traced:
-                updates[row, t, h, 0], updates[row, t, h, 1], updates[row, t, h, 2] = k, values[i], decay
+                updates[t, h, 0], updates[t, h, 1], updates[t, h, 2] = k, values[i], decay
     if not traced:
-        for channels, _ in parts:
-            _move_tail(qkv[row, :, channels], num_tokens, tail[slot, :, channels])
+        for part, _ in parts:
+            _move_tail(qkv[:, part], num_tokens, tail[:, part])
 
 
 @compiled
-def _extend(num_tasks: int, *arguments: Any) -> None:
-    for task in range(num_tasks):
-        _advance(task, *arguments)
+def _extend(rows: int, num_tokens: int, num_slots: int, key_heads: int, *arguments: Any) -> None:
+    for task in range(rows * key_heads):
+        _advance(task, rows, num_tokens, num_slots, key_heads, *arguments)
 
 
 @compiled_in_parallel
-def _extend_in_parallel(num_tasks: int, *arguments: Any) -> None:
-    for task in prange(num_tasks):
-        _advance(task, *arguments)
+def _extend_in_parallel(rows: int, num_tokens: int, num_slots: int, key_heads: int, *arguments: Any) -> None:
+    for task in prange(rows * key_heads):
+        _advance(task, rows, num_tokens, num_slots, key_heads, *arguments)
 
 
 @compiled

@@ -4,16 +4,11 @@ Torch takes a handful of operations, which cost more than the arithmetic where t
 model, `RmsNorm` and `Rotary`, are the twins.
 """
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 from torch import Tensor
 
-from derailleur.compiled import compiled
+from derailleur.compiled import compiled, pointer
 
 _LANES = 16  # sums are made in so many, which fit into vectors
 
@@ -40,21 +35,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return out
 
 
-def _to_pointer(context: Any, address: Any) -> Any:
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(address), generate
-
-
-_pointer: Any = intrinsic(_to_pointer)
-
-
 @compiled
 def _rms_norm(x: int, weight: int, out: int, num_rows: int, size: int, eps: float) -> None:
-    rows = carray(_pointer(x), (num_rows, size), np.float32)
-    results = carray(_pointer(out), (num_rows, size), np.float32)
-    weights = carray(_pointer(weight), size, np.float32)
+    rows = carray(pointer(x), (num_rows, size), np.float32)
+    results = carray(pointer(out), (num_rows, size), np.float32)
+    weights = carray(pointer(weight), size, np.float32)
     whole = size // _LANES * _LANES
     lanes = np.empty(_LANES, np.float32)
     for i in range(num_rows):
@@ -76,10 +61,10 @@ def _rms_norm(x: int, weight: int, out: int, num_rows: int, size: int, eps: floa
 def _rotate(
     x: int, cos: int, sin: int, out: int, num_tokens: int, heads: int, dim: int, num_angles: int
 ) -> None:
-    tokens = carray(_pointer(x), (num_tokens, heads, dim), np.float32)
-    results = carray(_pointer(out), (num_tokens, heads, dim), np.float32)
-    cosines = carray(_pointer(cos), (num_angles, dim), np.float32)
-    sines = carray(_pointer(sin), (num_angles, dim), np.float32)
+    tokens = carray(pointer(x), (num_tokens, heads, dim), np.float32)
+    results = carray(pointer(out), (num_tokens, heads, dim), np.float32)
+    cosines = carray(pointer(cos), (num_angles, dim), np.float32)
+    sines = carray(pointer(sin), (num_angles, dim), np.float32)
     half = dim // 2
     for i in range(num_tokens):
         c, s = cosines[i % num_angles], sines[i % num_angles]
