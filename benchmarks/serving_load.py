@@ -22,6 +22,7 @@ from serving_load_client import Answer, Phase, arrivals, replay, server
 from serving_load_plot import plot_load
 
 from derailleur.placement.presets import load_presets
+from derailleur.report.look import to_svg
 
 _SHARE = 0.95
 
@@ -57,7 +58,8 @@ def main() -> None:
     settings = {name: value for name, value in vars(arguments).items() if name not in ("model", "out")}
     rows = [asdict(answer) for own in answers.values() for answer in own]
     (arguments.out / "load.json").write_text(json.dumps({"settings": settings, "answers": rows}, indent=1))
-    plot_load(answers, phases, **targets, presets=presets).savefig(arguments.out / "load.svg")
+    figure = plot_load(answers, phases, **targets, presets=presets)
+    (arguments.out / "load.svg").write_text(to_svg(figure, "load"))
     print("\n".join(table(answers, phases, targets)))
 
 

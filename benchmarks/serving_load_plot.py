@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from serving_load_client import Answer, Phase
 
 from derailleur.report import look
@@ -51,7 +52,9 @@ def plot_load(
                 zorder=-1,
             )
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.grid(axis="y")
     grid[0][0].set_ylabel("seconds per token")
     grid[1][0].set_ylabel("seconds to first token")
