@@ -27,6 +27,8 @@ def run(command: str, arguments: list[str]) -> int:
     from derailleur.tokens import Tokenizer
 
     options, overrides = split_overrides(_parser(serving.ServeConfig), arguments)
+    if options.batch_invariant:
+        overrides += ["--batch_invariant", "true"]
     config = load_config(serving.ServeConfig, options.config, overrides)
     keys = serving.read_keys(options.api_key_file) if options.api_key_file else serving.KeyRing()
     access_log = serving.AccessLog(options.access_log) if options.access_log else None
@@ -104,6 +106,11 @@ def _parser(config: type) -> Parser:
     )
     made.add_argument(
         "--access-log", metavar="FILE", help="append a JSON line per call; - is standard output"
+    )
+    made.add_argument(
+        "--batch-invariant",
+        action="store_true",
+        help="refuse to start unless a text depends on its request alone, to the last bit",
     )
     made.add_argument("--config", type=Path, metavar="FILE.yaml", help="the keys below, as YAML")
     made.add_argument("--threads", type=int, help="CPU threads of one step (default: torch's)")

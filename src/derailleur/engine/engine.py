@@ -20,6 +20,7 @@ from derailleur.engine.budget import state_budget_bytes
 from derailleur.engine.choosing import Chooser
 from derailleur.engine.drafting import Drafting
 from derailleur.engine.grammar import Grammar, Grammars
+from derailleur.engine.invariance import check_invariance
 from derailleur.engine.logprobs import prompt_logprobs, token_logprobs
 from derailleur.engine.memory import Claim, State, StateMemory
 from derailleur.engine.plan import Piece
@@ -70,6 +71,11 @@ class EngineConfig(Config):
         "measured",
         description="when a request's draft is used: where measured step times say that it pays, or always",
     )
+    batch_invariant: bool = Field(
+        False,
+        description="refuse to start unless a text depends on its request alone, to the last bit: on a "
+        "CPU in float32",
+    )
     device: str = Field("cpu", description="where a checkpoint is loaded and runs: cpu, cuda, cuda:1")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of weights and key-value states")
 
@@ -114,6 +120,8 @@ class Engine:
             dtype = getattr(torch, config.dtype)
             model = load_model(folder, device=_available(config.device), dtype=dtype)
         weight = model.embed.weight
+        if config.batch_invariant:
+            check_invariance(model)
         self.decoder = model
         self.max_context = config.max_context or model.config.max_positions
         model.check_positions(self.max_context)
@@ -202,8 +210,9 @@ class Engine:
             output.commit([max(len(own), 1) for own in chosen])
         seconds = time.perf_counter() - begin if len(works) == len(decoding) else None
         self._drafting.record(decoding, chosen, seconds)
-        for work in works[len(decoding) :]:
-            self.scheduler.remember(work.active, work.piece.state)
+        for work, own in zip(works[len(decoding) :], chosen[len(decoding) :], strict=True):
+            if own or not work.num_choices:  # what broke is not remembered
+                self.scheduler.remember(work.active, work.piece.state)
         deltas = [
             self._advance(work, own, output.logits[span])
             for work, own, span in zip(works, chosen, output.spans, strict=True)

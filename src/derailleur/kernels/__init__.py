@@ -15,6 +15,7 @@ from derailleur.kernels.documents import document_positions, documents_of
 from derailleur.kernels.linear import linear
 from derailleur.kernels.paged import PAGE_TOKENS, extend_pages
 from derailleur.kernels.rowwise import rms_norm, rotate
+from derailleur.kernels.silu_product import silu_product
 
 __all__ = [
     "PAGE_TOKENS",
@@ -36,5 +37,6 @@ __all__ = [
     "replay",
     "rms_norm",
     "rotate",
+    "silu_product",
     "triton_serves",
 ]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derailleur.kernels import compiled_serves, linear, rms_norm
+from derailleur.kernels import compiled_serves, linear, rms_norm, silu_product
 
 if TYPE_CHECKING:
     from derailleur.model.config import DecoderConfig
@@ -94,7 +94,10 @@ class GatedMlp(nn.Module):
         self.activate = _ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.activate(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        if self.activate is F.silu and compiled_serves(gate):
+            return self.down_proj(silu_product(gate, up))
+        return self.down_proj(self.activate(gate) * up)
 
 
 class PlainMlp(nn.Module):
