@@ -176,7 +176,7 @@ def speculation(subject: Subject, code: HeldOutCode, arguments: argparse.Namespa
     both = bench.measure("all-FA", full, ngram | presets, lengths, batches)
     more = always.measure("all-FA", full, ladder(subject.presets, letters), lengths, (1,))
     (hybrid, target), *cheaper = presets.items()
-    of_hybrid = bench.measure(hybrid, target, ngram | dict(cheaper), (lengths[0], lengths[-1]), batches)
+    of_hybrid = bench.measure(hybrid, target, ngram | dict(cheaper), (lengths[0], lengths[-1]), (1,))
     trained_tokens = load_config(subject.ours).max_positions
     print("Tokens/s over those without drafts: drafts in every step / where measurement lets them be")
     print(f"(acceptance rate, cost of the draft); * beyond the trained {trained_tokens} positions.\n")

@@ -17,7 +17,7 @@ from engine_tables import context, table
 from derailleur.engine import NGRAM, DraftSource, Engine, Request, Speculation
 from derailleur.placement import Placement
 
-_DISTINCT_TOKENS = 16_384
+_DISTINCT_TOKENS = 8192
 """Texts are read once and then resumed from; the longer, the fewer different ones."""
 
 
@@ -66,6 +66,7 @@ class Bench:
 
     Attributes:
         engines: by when they draft: `always`, and perhaps `measured`.
+        rounds: of one row; the more rows, the fewer.
         new_tokens: per row.
     """
 
@@ -86,7 +87,7 @@ class Bench:
         rng, results = np.random.default_rng(0), []
         asked = Request(prompt=(), placement=target, max_tokens=self.new_tokens, ignore_eos=True)
         for tokens in contexts:
-            count = min(max(_DISTINCT_TOKENS // tokens, 2), self.rounds * max(batches))
+            count = min(max(_DISTINCT_TOKENS // tokens, 2), max(self.rounds, max(batches)))
             # One token more than what the prefix cache remembers, so that rows start together.
             texts = self.code.prompts(self.engines["always"].tokenizer, [tokens + 1] * count, rng)
             self._read(texts, {target, *(x for x in drafts.values() if isinstance(x, Placement))})
@@ -109,7 +110,7 @@ class Bench:
             for draft in drafts.values():
                 _rate(self.engines["measured"], _rows(texts, 0, batch), replace(asked, draft=draft))
         rounds: dict[str, list[_Round]] = {name: [] for name in drafts}
-        for number in range(self.rounds):
+        for number in range(max(self.rounds // batch, 1)):
             rows = _rows(texts, number * batch, batch)
             plain = _rate(self.engines["always"], rows, asked)
             for name, draft in drafts.items():
