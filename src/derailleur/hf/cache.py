@@ -18,11 +18,17 @@ _SMALLEST_CAPACITY_TOKENS = 128
 
 @dataclass
 class _Step:
-    """Tokens that can be forgotten again."""
+    """Tokens that can be forgotten again.
+
+    Attributes:
+        traces: one a layer; None where states are addressed by position.
+        before: of the others, copies of the pools as they were.
+    """
 
     rows: Rows
     num_tokens: int
     traces: list[Trace | None]
+    before: list[dict[str, Tensor]]
 
 
 class DerailleurCache(Cache):
@@ -163,8 +169,12 @@ class DerailleurCache(Cache):
         self._width -= remove
         while remove >= self._steps[-1].num_tokens:
             remove -= self._steps.pop().num_tokens
-        self._steps[-1].num_tokens -= remove
-        self._commit(self._steps[-1])
+        step = self._steps[-1]
+        step.num_tokens -= remove
+        for pool, saved in zip(self._pools, step.before, strict=True):
+            for name, x in saved.items():
+                setattr(pool, name, x.clone())
+        self._commit(step)
 
     def _extend(self, decoder: Decoder, tokens: Tensor, slots: Sequence[int]) -> Tensor:
         """Append tokens [rows, num_tokens], none of which is padding."""
@@ -178,7 +188,7 @@ class DerailleurCache(Cache):
         positions = [self.lengths[slot] for slot in slots]
         rows = Rows.of(slots, positions, tokens.shape[1], tokens.device)
         rotary = decoder.rotary.at(rows.token_positions, rows.max_position + rows.num_tokens - 1)
-        step = _Step(rows, rows.num_tokens, [])
+        step = _Step(rows, rows.num_tokens, [], [_copied(pool) if trace else {} for pool in self._pools])
         x = decoder.embed_tokens(tokens, rows.token_positions)
         for layer, mixer, pool in zip(decoder.layers, self._mixers, self._pools, strict=True):
             assert isinstance(layer, DecoderLayer)
@@ -237,6 +247,11 @@ def chosen_mixers(decoder: Decoder, placement: Placement) -> list[Mixer]:
         assert isinstance(layer, DecoderLayer)
         mixers.append(layer.mixer(letter))
     return mixers
+
+
+def _copied(pool: Pool) -> dict[str, Tensor]:
+    """A recurrent pool's tensors; what lies by position is written over."""
+    return {} if pool.by_position else {name: x.clone() for name, x in pool.tensors().items()}
 
 
 def _move(smaller: Pool, larger: Pool) -> None:
