@@ -17,7 +17,7 @@ _KEPT_STEPS = 8
 _FEWEST_PLAIN_STEPS = 3
 _STEPS_BETWEEN_PLAIN = 64
 _MAX_KINDS = 256
-_REQUESTS_BETWEEN_TRIES = 8
+_FIRST_TRY, _REQUESTS_BETWEEN_TRIES = 8, 128
 
 
 class Drafting:
@@ -85,13 +85,13 @@ class Drafting:
         """Whether a new request drafts from its beginning.
 
         Not if the last of its kind ended up without: a draft must read the whole prompt first. Now and
-        then one tries.
+        then one tries: the 8th, the 16th, and so on, and in the end every 128th.
         """
         kind = _kind(active, num_rows)
         if kind not in self._unpaid or not self._weighs(active):
             return True
-        self._unpaid[kind] += 1
-        return self._unpaid[kind] % _REQUESTS_BETWEEN_TRIES == 0
+        self._unpaid[kind] = count = self._unpaid[kind] + 1
+        return count >= _FIRST_TRY and (count.bit_count() == 1 or count % _REQUESTS_BETWEEN_TRIES == 0)
 
     def _remember(self, kind: Hashable, *, pays: bool) -> None:
         if pays:
