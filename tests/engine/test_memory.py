@@ -63,6 +63,15 @@ def test_a_window_takes_a_ring_of_pages(make_memory: Callable[[int], StateMemory
     assert memory.used_bytes()["S"] == 2 * ring * PAGE_BYTES
 
 
+def test_a_ring_that_forgotten_tokens_came_round_is_exact(make_memory: Callable[[int], StateMemory]) -> None:
+    """A verify step near the ring's end writes over its first tokens, whether it is kept or not."""
+    state = allocate(make_memory(1 << 30), "SSSS")
+    room = len(state.tables[0].entries) * PAGE_TOKENS
+    for length, exact in ((room - 40, False), (room - 3, True), (room, True)):
+        state.length = length
+        assert state.exact == exact
+
+
 def test_pages_come_as_a_request_grows(make_memory: Callable[[int], StateMemory]) -> None:
     memory = make_memory(1 << 30)
     state = allocate(memory, "FFFF", 1)

@@ -156,3 +156,47 @@ def test_a_broken_request_leaves_nothing_behind(make_engine: Callable[..., Engin
     engine.memory.drop_idle()
     reader.run(prompt, Placement("FSKG"))
     assert reader.num_cached == 0
+
+
+@pytest.mark.parametrize("letters", ["GGGG", "FSKG", "FFFF"])
+def test_a_text_that_ended_within_a_draft_is_not_taken_for_a_longer_one(
+    make_engine: Callable[..., Engine], letters: str
+) -> None:
+    """The verify step kept drafted tokens behind the one that ended the text."""
+    placement, prompt = Placement(letters), tokens(90)
+    plain = Reader(make_engine(prefix_cache=False))
+    text = plain.run(prompt, placement, 12)
+    for length in range(3, 10):
+        if text.index(text[length - 1]) < length - 1:
+            continue
+        reader = Reader(make_engine())
+        ended = reader.run(prompt, placement, 60, draft=placement, stop_tokens=frozenset([text[length - 1]]))
+        assert ended == text[:length]
+        longer = [*prompt, *ended, 7, 8]
+        assert reader.run(longer, placement) == plain.run(longer, placement)
+
+
+@pytest.mark.parametrize("letters", ["FFFF", "SSSS", "GGGG"])
+def test_drafts_resume_too(make_engine: Callable[..., Engine], letters: str) -> None:
+    reader, prompt = Reader(make_engine(snapshot_tokens=100)), tokens(300)
+    asked = {"placement": Placement("FSKG"), "draft": Placement(letters)}
+    first = reader.run(prompt, **asked)
+    assert reader.num_read > 600
+    assert reader.run([*prompt, first[0]], **asked)[:7] == first[1:]
+    assert reader.num_read < 2 * PAGE_TOKENS + 60
+
+
+@torch.inference_mode()
+def test_a_prompt_that_broke_while_it_was_read_is_not_remembered(make_engine: Callable[..., Engine]) -> None:
+    engine, prompt, placement = make_engine(prefill_tokens=100), tokens(250), PLACEMENTS[0]
+    reader = Reader(engine)
+    engine.submit(Request(prompt=prompt, placement=placement, max_tokens=5))
+    engine.step()
+    for layer in engine.scheduler.running[0].state.layers:
+        for tensor in layer.pool.pool.tensors().values():
+            tensor.fill_(torch.nan)
+    while engine.busy:
+        deltas = engine.step()
+    assert deltas[-1].finish_reason == "error" and len(engine.memory.prefixes) == 0
+    text = reader.run(prompt, placement)
+    assert reader.num_cached == 0 and text == Reader(make_engine()).run(prompt, placement)

@@ -9,11 +9,12 @@ least recently used first.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from derailleur.engine.pages import CountedPool, Pages, PageTable
 from derailleur.engine.prefix import Prefix, PrefixCache, SharedPages
@@ -21,6 +22,11 @@ from derailleur.errors import CapacityError
 from derailleur.model.decoder import Decoder, DecoderLayer
 from derailleur.model.mixers import MAX_TRACE_TOKENS, PAGE_TOKENS, KeyValuePages, Mixer, Paging, Snapshot
 from derailleur.placement.placement import Placement
+
+_GROWTH = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 0)
+"""By which share of its entries a pool grows, as the room allows it."""
+_WORTH_COPYING = 1 / 8
+"""The share of a pool that must be free at its end for others to take it while there are prefixes to drop."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,12 @@ class State:
         return self.exact_at(self.length)
 
     def exact_at(self, num_tokens: int) -> bool:
-        """Whether it does after so many tokens: it has a recurrent layer, or a ring that came round."""
-        return any(isinstance(layer, Slot) or layer.comes_round(num_tokens) for layer in self.layers)
+        """Whether it does after so many tokens: it has a recurrent layer, or a ring that came round.
+
+        Tokens that were verified and forgotten may have gone round as well.
+        """
+        written = num_tokens + MAX_TRACE_TOKENS
+        return any(isinstance(layer, Slot) or layer.comes_round(written) for layer in self.layers)
 
     def copy_from(self, source: "State") -> None:
         """Become equal to a state of the same placement, of which no page is shared with this one."""
@@ -106,14 +116,26 @@ class State:
 class StateMemory:
     """All pools of a decoder, within a budget of bytes.
 
+    Args:
+        has_spares: every pool has a spare entry, for CUDA graphs, beyond the budget.
+
     Attributes:
         prefixes: what can be resumed from.
     """
 
-    def __init__(self, decoder: Decoder, budget_bytes: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        budget_bytes: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        has_spares: bool = False,
+    ) -> None:
         self.budget_bytes = budget_bytes
         self.prefixes = PrefixCache()
         self._decoder, self._dtype, self._device = decoder, dtype, device
+        self._has_spares = has_spares
         self._slots: dict[tuple[int, str], CountedPool] = {}
         self._pages: dict[tuple[int, int], CountedPool] = {}
         self._states: set[State] = set()
@@ -131,19 +153,17 @@ class StateMemory:
 
     def used_bytes(self) -> Counter[str]:
         """What requests hold, by the letter of the mixer; a page that several share counts once."""
-        slots: Counter[tuple[str, int]] = Counter()
-        pages: dict[tuple[str, CountedPool], list[np.ndarray]] = {}
+        used = Counter(dict.fromkeys(self._decoder.config.mixers.letters, 0))
+        pages: dict[tuple[str, CountedPool], NDArray[np.bool_]] = {}
         for state in self._states:
             for letter, layer in zip(state.placement, state.layers, strict=True):
                 if isinstance(layer, PageTable):
-                    pages.setdefault((letter, layer.pool), []).append(layer.entries)
+                    held = pages.setdefault((letter, layer.pool), np.zeros(layer.pool.num_entries, np.bool_))
+                    held[layer.entries] = True
                 else:
-                    slots[letter, layer.pool.bytes_per_entry] += 2 if state.scratch else 1
-        used = Counter(dict.fromkeys(self._decoder.config.mixers.letters, 0))
-        for (letter, size), count in slots.items():
-            used[letter] += size * count
+                    used[letter] += layer.pool.bytes_per_entry * (2 if state.scratch else 1)
         for (letter, pool), held in pages.items():
-            used[letter] += len(np.unique(np.concatenate(held))) * pool.bytes_per_entry
+            used[letter] += int(held.sum()) * pool.bytes_per_entry
         return used
 
     def check(self, claims: Sequence[Claim]) -> None:
@@ -162,7 +182,8 @@ class StateMemory:
     def allocate(self, claims: Sequence[Claim]) -> list[State] | None:
         """Grant all claims, or none: None means that other requests must finish first."""
         # Pools are copied when they grow: what is sure to be needed is added at once.
-        if not self._ensure(self._needed([claim for claim in claims if not claim.text])):
+        needed = self._needed([claim for claim in claims if not claim.text])
+        if not self._ensure(lambda: needed):
             return None
         states: list[State] = []
         for claim in claims:
@@ -180,10 +201,14 @@ class StateMemory:
         if end <= state.writable:
             return True
         tables = state.tables
-        needed: Counter[CountedPool] = Counter()
-        for table in tables:
-            needed[table.pool] += table.num_missing(state.length, end)
-        if not self._ensure(needed):
+
+        def missing() -> Counter[CountedPool]:
+            pages: Counter[CountedPool] = Counter()
+            for table in tables:
+                pages[table.pool] += table.num_missing(state.length, end)
+            return pages
+
+        if not self._ensure(missing):
             return False
         for table in tables:
             table.prepare(state.length, end)
@@ -206,16 +231,19 @@ class StateMemory:
         """Keep what a state has read, as far as there is room, for other requests to resume from.
 
         Args:
-            text: whose first `state.length` tokens it has consumed.
+            text: whose first `state.length` tokens it has consumed; or all, where a draft was accepted
+                beyond the end.
         """
         read = text[: state.length]
-        if state.length < PAGE_TOKENS or self.prefixes.knows(state.placement, read):
+        if state.exact and len(read) < state.length:
+            return
+        if len(read) < PAGE_TOKENS or self.prefixes.knows(state.placement, read):
             return
         size = sum(layer.pool.bytes_per_entry for layer in state.layers if isinstance(layer, Slot))
         while self.allocated_bytes + size > self.budget_bytes:
-            if not (self._trim() or self.prefixes.drop_oldest()):
+            if not self._make_room():
                 return
-        layers = tuple(_shared(layer, state.length) for layer in state.layers)
+        layers = tuple(_shared(layer, len(read)) for layer in state.layers)
         self.prefixes.add(Prefix(state.placement, np.asarray(read, np.int32), layers, state.exact))
         state.writable = state.length
 
@@ -243,7 +271,8 @@ class StateMemory:
             # First of all: now the prefix may be forgotten.
             _adopt(tables, *found)
         ways = 2 if claim.scratch else 1
-        if not self._ensure(Counter(slots * ways)):
+        needed = Counter(slots * ways)
+        if not self._ensure(lambda: needed):
             for table in tables.values():
                 table.release()
             return None
@@ -274,30 +303,42 @@ class StateMemory:
             else:
                 layer.pool.pool.restore(layer.number, remembered)
 
-    def _ensure(self, needed: Mapping[CountedPool, int]) -> bool:
-        """Have so many free entries."""
-        while not self._grow(needed):
-            if not (self._trim() or self.prefixes.drop_oldest()):
+    def _ensure(self, needed: Callable[[], Mapping[CountedPool, int]]) -> bool:
+        """Have so many free entries.
+
+        Args:
+            needed: asked again after every prefix that went: a page that it shared need not be copied then.
+        """
+        while not self._grow(needed()):
+            if not self._make_room():
                 return False
         return True
 
     def _grow(self, needed: Mapping[CountedPool, int]) -> bool:
-        """Add the entries that are missing, as many again as there are where the budget allows it."""
+        """Add the entries that are missing; more, where the budget allows it: pools are copied for it."""
         missing = +Counter({pool: count - pool.num_free for pool, count in needed.items()})
         if not missing:
             return True
-        generous = {pool: max(count, pool.num_entries) for pool, count in missing.items()}
         room = self.budget_bytes - self.allocated_bytes
-        for added in (generous, missing):
+        for share in _GROWTH:
+            added = {pool: max(count, int(share * pool.num_entries)) for pool, count in missing.items()}
             if sum(pool.bytes_per_entry * count for pool, count in added.items()) <= room:
                 for pool, count in added.items():
                     pool.resize(pool.num_entries + count)
                 return True
         return False
 
-    def _trim(self) -> bool:
-        """Return the memory of free entries; False if there was none."""
-        return sum(pool.trim() for pool in self._pools) > 0
+    def _make_room(self) -> bool:
+        """Return some memory that no request holds; False if there was none.
+
+        What is free in the middle of pools serves them alone; where little is free at their ends, prefixes go
+        before pools are copied for it.
+        """
+        return self._trim(_WORTH_COPYING) or self.prefixes.drop_oldest() or self._trim()
+
+    def _trim(self, min_share: float = 0.0) -> bool:
+        """Return the memory of free entries at the ends of pools; False if there was none."""
+        return sum(pool.trim(min_share=min_share) for pool in self._pools) > 0
 
     def _needed(self, claims: Sequence[Claim]) -> Counter[CountedPool]:
         """Slots and pages of claims that share nothing."""
@@ -320,12 +361,11 @@ class StateMemory:
             shape = paging.num_kv_heads, paging.head_dim
             if shape not in self._pages:
                 pages = KeyValuePages.of(paging, dtype=self._dtype, device=self._device)
-                self._pages[shape] = CountedPool(pages)
+                self._pages[shape] = CountedPool(pages, has_spare=self._has_spares)
             return self._pages[shape]
         if (layer, letter) not in self._slots:
-            self._slots[layer, letter] = CountedPool(
-                mixer.new_pool(0, 0, dtype=self._dtype, device=self._device)
-            )
+            slots = mixer.new_pool(0, 0, dtype=self._dtype, device=self._device)
+            self._slots[layer, letter] = CountedPool(slots, has_spare=self._has_spares)
         return self._slots[layer, letter]
 
     def _mixer(self, layer: int, letter: str) -> Mixer:

@@ -15,16 +15,23 @@ from derailleur.model.mixers import PAGE_TOKENS, KeyValuePages, PagedKeyValues, 
 
 Pages = NDArray[np.int32]
 
+_ROOM_PAGES = 8
+"""By how much joined tables are wider than they must be, so that they last for a while."""
+
 
 class CountedPool:
     """A pool, and how many hold each of its entries; entries that nobody holds are free.
+
+    Args:
+        has_spare: there is one entry more than is counted, which nobody is given.
 
     Attributes:
         pool: its tensors are replaced when it is resized.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, has_spare: bool = False) -> None:
         self.pool = pool
+        self._num_spare = int(has_spare)
         self.bytes_per_entry = pool.bytes_per_slot
         self._holders: Pages = np.zeros(pool.num_slots, np.int32)
         self._free = list(range(pool.num_slots))
@@ -33,6 +40,12 @@ class CountedPool:
     def num_entries(self) -> int:
         """Free or not."""
         return len(self._holders)
+
+    @property
+    def spare(self) -> int:
+        """The entry behind all others, where rows write that only fill a batch up."""
+        assert self._num_spare, "this pool has no spare entry"
+        return self.num_entries
 
     @property
     def num_free(self) -> int:
@@ -72,21 +85,26 @@ class CountedPool:
 
     def resize(self, num_entries: int) -> None:
         """Add free entries, or drop the last ones, which must be free."""
-        self.pool.resize(num_entries)
+        self.pool.resize(num_entries + self._num_spare)
         holders = np.zeros(num_entries, np.int32)
         kept = self._holders[:num_entries]
         holders[: len(kept)] = kept
         self._holders = holders
         self._free = np.flatnonzero(holders == 0).tolist()  # in order, and so a heap
 
-    def trim(self) -> int:
-        """Drop the free entries behind the last that is held; gives the bytes that this returned."""
+    def trim(self, *, min_share: float = 0.0) -> int:
+        """Drop the free entries behind the last that is held; gives the bytes that this returned.
+
+        Args:
+            min_share: the share of all entries that this must drop: those that stay are copied for it.
+        """
         held = np.flatnonzero(self._holders)
         num_needed = int(held[-1]) + 1 if len(held) else 0
-        returned = (self.num_entries - num_needed) * self.bytes_per_entry
-        if returned:
-            self.resize(num_needed)
-        return returned
+        num_dropped = self.num_entries - num_needed
+        if not num_dropped or num_dropped < min_share * self.num_entries:
+            return 0
+        self.resize(num_needed)
+        return num_dropped * self.bytes_per_entry
 
 
 class PageTable:
@@ -136,8 +154,10 @@ class PageTable:
     def adopt(self, pages: Pages) -> None:
         """Begin with pages that others hold too."""
         self.pool.share(pages)
-        for page in pages.tolist():
-            self._append(page)
+        if self.num_ring_pages is None:
+            self._pages = np.zeros(len(pages) + 8, np.int32)
+        self._pages[: len(pages)] = pages
+        self._num_pages = len(pages)
         self.version += 1
 
     def release(self) -> None:
@@ -165,26 +185,44 @@ class PageTable:
 
 
 class JoinedTables:
-    """The page tables of several states side by side, joined anew only when one of them has changed."""
+    """The page tables of several states side by side; what changed in one of them is written anew.
+
+    Attributes:
+        counted: the pool of all their pages.
+        num_ring_pages: of all of them.
+    """
 
     def __init__(self, tables: Sequence[PageTable], window: int | None, device: torch.device) -> None:
         self._tables, self._window, self._device = tables, window, device
-        self._versions: list[int] = []
+        self._versions = [-1] * len(tables)
+        self._rows: Pages = np.zeros((len(tables), 0), np.int32)
         self._joined = torch.empty(0)
+        self.counted = tables[0].pool
+        self.num_ring_pages = tables[0].num_ring_pages
 
     @property
     def pool(self) -> PagedKeyValues:
         """The pages as the step's rows see them."""
         versions = [table.version for table in self._tables]
         if versions != self._versions:
-            self._joined, self._versions = self._join(), versions
-        pages = self._tables[0].pool.pool
-        assert isinstance(pages, KeyValuePages)
-        return PagedKeyValues(pages.keys, pages.values, self._joined, self._window)
+            self._join(versions)
+        return self.through(self._joined)
 
-    def _join(self) -> torch.Tensor:
-        width = self._tables[0].num_ring_pages or max(len(table.entries) for table in self._tables)
-        joined: Pages = np.zeros((len(self._tables), width), np.int32)
-        for row, table in zip(joined, self._tables, strict=True):
-            row[: len(table.entries)] = table.entries
-        return torch.from_numpy(joined).to(self._device)
+    def through(self, tables: torch.Tensor) -> PagedKeyValues:
+        """The pages as they are seen through other tables of as many rows."""
+        pages = self.counted.pool
+        assert isinstance(pages, KeyValuePages)
+        return PagedKeyValues(pages.keys, pages.values, tables, self._window)
+
+    def _join(self, versions: list[int]) -> None:
+        changed = [row for row, (a, b) in enumerate(zip(versions, self._versions, strict=True)) if a != b]
+        ring = self.num_ring_pages
+        width = ring or max(len(self._tables[row].entries) for row in changed)
+        if width > self._rows.shape[1]:
+            self._rows = np.zeros((len(self._tables), ring or width + _ROOM_PAGES), np.int32)
+            changed = list(range(len(self._tables)))
+        for row in changed:
+            entries = self._tables[row].entries
+            self._rows[row, : len(entries)] = entries
+        # A copy on a CPU too: a step that still reads the last one is not disturbed.
+        self._joined, self._versions = torch.tensor(self._rows, device=self._device), versions
