@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from derailleur.engine import Engine, Generation, Request, Sampling
+from derailleur.engine.memory import Claim
+from derailleur.engine.pages import CountedPool
 from derailleur.model.mixers import PAGE_TOKENS
 from derailleur.placement import Placement
 
@@ -45,36 +47,34 @@ def test_texts_are_those_with_plenty_of_memory(
     placement = Placement(letters)
     requests = [
         Request(
-            prompt=tokens(20 + 7 * seed, seed),
+            prompt=tokens(20 + 20 * seed, seed),
             placement=placement,
-            max_tokens=220,
+            max_tokens=140,
             draft=Placement(draft) if draft else None,
             ignore_eos=True,
         )
-        for seed in range(4)
+        for seed in range(3)
     ]
     plenty, _ = run(make_engine(), requests)
-    tight = make_engine(state_memory_bytes=_for_two(make_engine, requests), prefix_cache=prefix_cache)
+    tight = make_engine(state_memory_bytes=_for_two(make_engine, requests[0]), prefix_cache=prefix_cache)
     answers, ended = run(tight, requests)
     assert tight.load.num_preempted > 0
     assert ended[0] == 0, "the oldest goes first"
     for request, answer, expected in zip(requests, answers, plenty, strict=True):
-        assert len(answer.tokens) == 220
+        assert len(answer.tokens) == 140
         assert_same_text(request.prompt, placement, answer.tokens, expected.tokens)
     assert sum(tight.load.used_bytes.values()) == 0
 
 
-def _for_two(make_engine: Callable[..., Engine], requests: list[Request]) -> int:
+def _for_two(make_engine: Callable[..., Engine], request: Request) -> int:
     """Bytes that do for one request to its end, and for two for a while."""
-    engine = make_engine(prefix_cache=False)
-    run(engine, requests[:1])
-    engine = make_engine(prefix_cache=False)
-    engine.submit(requests[0])
-    most = 0
-    while engine.busy:
-        engine.step()
-        most = max(most, sum(engine.load.used_bytes.values()))
-    return most * 3 // 2 + 4 * PAGE
+    memory = make_engine().memory
+    for num_tokens in (len(request.prompt) + request.max_tokens, len(request.prompt) + 70):
+        claims = [Claim(request.placement, num_tokens)]
+        if isinstance(request.draft, Placement):
+            claims.append(Claim(request.draft, num_tokens, scratch=True))
+        assert memory.allocate(claims)
+    return memory.used_bytes().total()
 
 
 def test_seeded_samples_and_penalties_go_on(make_engine: Callable[..., Engine]) -> None:
@@ -122,3 +122,64 @@ def test_what_limits_is_said(make_engine: Callable[..., Engine], caplog: pytest.
         while engine.busy:
             engine.step()
         assert engine.load.limited_by is None
+
+
+@pytest.mark.parametrize(
+    ("letters", "draft"), [("FFFF", None), ("FSKG", None), ("SSSS", "FFFF"), ("FFFF", "FFFF")]
+)
+def test_a_request_that_fills_the_budget_ends(
+    make_engine: Callable[..., Engine], letters: str, draft: str | None
+) -> None:
+    """What it left in the prefix cache goes before it does, and then its pages need no copies."""
+    request = Request(
+        prompt=tokens(100, 0),
+        placement=Placement(letters),
+        max_tokens=28,
+        draft=Placement(draft) if draft else None,
+        ignore_eos=True,
+    )
+    roomy = make_engine(prefix_cache=False, max_draft_tokens=1)
+    [expected], _ = run(roomy, [request])
+    needed = roomy.memory.allocated_bytes
+    engine = make_engine(state_memory_bytes=needed, max_draft_tokens=1)
+    for _ in range(2):
+        [answer], _ = run(engine, [request])
+        assert answer.tokens == expected.tokens and engine.load.num_preempted == 0
+
+
+def test_no_request_gives_way_to_a_draft(make_engine: Callable[..., Engine]) -> None:
+    """A draft that rested has much to read, and no room for it."""
+    asked = {"placement": Placement("FFFF"), "max_tokens": 240, "ignore_eos": True}
+    engine = make_engine(state_memory_bytes=4 * 10 * PAGE)
+    engine.submit(Request(prompt=tokens(10, 0), **asked))
+    engine.submit(Request(prompt=tokens(10, 1), draft=Placement("FFFF"), **asked))
+    engine.step()
+    draft = engine.scheduler.running[1].draft
+    assert draft is not None
+    draft.pace._rest_tokens = 200
+    while engine.busy:
+        engine.step()
+    assert engine.load.num_preempted == 0
+
+
+def test_a_request_that_waits_costs_those_that_run_nothing(
+    make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not tried again, and pools are not copied again, before memory was given back."""
+    engine = make_engine(state_memory_bytes=4 * 40 * PAGE, prefix_cache=False, max_context=5_000)
+    asked = {"placement": Placement("FFFF"), "ignore_eos": True}
+    for seed in range(4):
+        engine.submit(Request(prompt=tokens(10, seed), max_tokens=400, **asked))
+    engine.submit(Request(prompt=tokens(2_300, 5), max_tokens=1, **asked))
+    num_resized = 0
+    resize = CountedPool.resize
+
+    def counting(pool: CountedPool, num_entries: int) -> None:
+        nonlocal num_resized
+        num_resized += 1
+        resize(pool, num_entries)
+
+    monkeypatch.setattr(CountedPool, "resize", counting)
+    while engine.load.waiting or not engine.busy:
+        engine.step()
+    assert 0 < num_resized < 12

@@ -53,6 +53,7 @@ class Scheduler:
         self.running: list[ActiveRequest] = []
         self.limited_by: Limit | None = None
         self.num_preempted = 0
+        self._waits_for_memory = False  # until some is given back: those that run only ever take more
         self._logged: set[Limit] = set()
         self._memory = memory
         self._max_rows, self._prefill_tokens = max_rows, prefill_tokens
@@ -64,7 +65,8 @@ class Scheduler:
         while self.waiting and not self._is_being_read(self.waiting[0]):
             if len(self.running) == self._max_rows:
                 return self._limit("rows", f"max_rows is {self._max_rows}")
-            if not self._start(self.waiting[0]):
+            if (self._waits_for_memory and self.running) or not self._start(self.waiting[0]):
+                self._waits_for_memory = True
                 return self._limit("memory", f"state_memory_bytes is {self._memory.budget_bytes:,}")
             self.running.append(self.waiting.popleft())
 
@@ -88,7 +90,7 @@ class Scheduler:
         works = []
         for active, state, unread in self._unread():
             num_tokens = min(left, unread, self._next_stop(active, state) - state.length)
-            if num_tokens and self._has_pages(active, state, num_tokens):
+            if num_tokens and self._may_read(active, state, num_tokens):
                 works.append(_read(active, state, num_tokens, last=num_tokens == unread))
                 left -= num_tokens
         return works
@@ -101,7 +103,7 @@ class Scheduler:
         if self._remembers(active) and (
             state.length in self._stops(active, state)
             or active.finish_reason is not None
-            or (state.length == len(active.tokens) and not state.exact)
+            or (state.length >= len(active.tokens) - 1 and not state.exact)
         ):
             self._memory.remember(state, active.tokens)
 
@@ -109,6 +111,7 @@ class Scheduler:
         """Forget a request that ended, and take its memory back."""
         if active in self.waiting:
             self.waiting.remove(active)
+            self._waits_for_memory = False
             return
         self.running.remove(active)
         self._release(active)
@@ -134,10 +137,11 @@ class Scheduler:
 
     def _is_being_read(self, active: ActiveRequest) -> bool:
         """Whether another request reads the very prompt: what it leaves behind spares this one to do so."""
-        if self._snapshot_tokens is None or len(active.request.prompt) <= PAGE_TOKENS:
+        if not self._remembers(active) or len(active.request.prompt) <= PAGE_TOKENS:
             return False
         return any(
             other.reads
+            and self._remembers(other)
             and other.request.prompt is active.request.prompt
             and other.request.placement == active.request.placement
             for other in self.running
@@ -153,6 +157,12 @@ class Scheduler:
             del tasks[active]
             task = None
         return all(self._has_pages(active, *need) for need in _needs(active, task))
+
+    def _may_read(self, active: ActiveRequest, state: State, num_tokens: int) -> bool:
+        """Have pages for a piece of a text; no request gives way to a draft that can be done without."""
+        if state is active.state or active.waits_for_draft:
+            return self._has_pages(active, state, num_tokens)
+        return self._memory.reserve(state, num_tokens)
 
     def _has_pages(self, active: ActiveRequest, state: State, num_tokens: int) -> bool:
         """Have pages for a state's next tokens; the youngest gives way where there are too few."""
@@ -174,6 +184,7 @@ class Scheduler:
         for state in states:
             if state is not None:
                 self._memory.release(state)
+        self._waits_for_memory = False
 
     def _limit(self, limit: Limit, setting: str) -> None:
         """Say why the first that waits does; the log is told once, metrics always."""
