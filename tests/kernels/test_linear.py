@@ -1,5 +1,6 @@
 """Linear maps of inference against torch's, and their rows against the same rows alone."""
 
+import importlib
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,10 @@ from derailleur.kernels import linear
 VECTORS = 16
 """Rows of so many numbers, times anything, are compiled on every machine."""
 
+module = importlib.import_module("derailleur.kernels.linear")
+FORMS = [form for form in module._FORMS if form != module._Form.FLOAT32]
+"""In which this machine can multiply weights in bfloat16."""
+
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -24,6 +29,18 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=FORMS, ids=lambda form: form.name)
+def rounds_x(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Weights in bfloat16 are multiplied in one form; whether it rounds what it multiplies them with."""
+    monkeypatch.setattr(module, "_BFLOAT16", request.param)
+    return request.param == module._Form.PAIRS
+
+
+def exact(x: torch.Tensor, weight: torch.Tensor, *, rounds_x: bool) -> torch.Tensor:
+    """In float64."""
+    return F.linear((x.bfloat16() if rounds_x else x).double(), weight.double())
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,3 +108,50 @@ def test_gradients_flow_outside_inference() -> None:
 def test_autocast_is_obeyed() -> None:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert linear(draw(2, VECTORS), draw(3, VECTORS)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("in_size", [2 * VECTORS, 26 * VECTORS])
+@pytest.mark.parametrize("out_size", [1, 5, 6, 7, 64])
+def test_weights_in_bfloat16(rounds_x: bool, out_size: int, in_size: int) -> None:
+    x, weight, bias = draw(40, in_size), draw(out_size, in_size, seed=1).bfloat16(), draw(out_size, seed=2)
+    with torch.inference_mode():
+        alone = torch.cat([linear(row, weight) for row in x.split(1)])
+        for count in [*range(9), 40]:
+            y = linear(x[:count], weight)
+            assert y.dtype == torch.float32
+            assert torch.equal(y, alone[:count])
+            assert torch.equal(linear(x[:count], weight, bias), y + bias)
+    expected = exact(x, weight, rounds_x=rounds_x)
+    torch.testing.assert_close(alone.double(), expected, rtol=1e-5, atol=1e-5 * in_size**0.5)
+
+
+def test_threads_share_weights_in_bfloat16(rounds_x: bool, two_threads: None) -> None:
+    x, weight = draw(9, 10 * VECTORS), draw(600, 10 * VECTORS, seed=1).bfloat16()
+    with torch.inference_mode():
+        shared = linear(x, weight)
+        torch.set_num_threads(1)
+        assert torch.equal(shared, linear(x, weight))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(0, 5),
+    out_size=st.integers(1, 9),
+    in_size=st.one_of(st.integers(1, 70), st.integers(1, 5).map(lambda n: n * VECTORS)),
+    inference=st.booleans(),
+)
+def test_weights_in_bfloat16_of_any_size(rows: int, out_size: int, in_size: int, inference: bool) -> None:
+    """What the kernel does not take, torch multiplies with widened weights."""
+    x, weight = draw(rows, in_size), draw(out_size, in_size, seed=1).bfloat16()
+    with torch.inference_mode(inference):
+        y = linear(x, weight)
+    near = {"rtol": 2**-7, "atol": 2**-7 * in_size**0.5}
+    torch.testing.assert_close(y.double(), exact(x, weight, rounds_x=False), **near)
+
+
+def test_extremes_of_bfloat16(rounds_x: bool) -> None:
+    x, weight = torch.full((1, 2 * VECTORS), 1.0), torch.zeros(4, 2 * VECTORS, dtype=torch.bfloat16)
+    weight[0, 1], weight[1, 2], weight[2, -1], weight[3, 0] = 3e38, -3e38, float("nan"), float("inf")
+    with torch.inference_mode():
+        y = linear(x, weight)[0]
+    torch.testing.assert_close(y, weight.float().sum(1), equal_nan=True)
