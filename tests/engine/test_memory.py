@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derailleur.engine.memory import Claim, State, StateMemory
+from derailleur.engine.memory import Claim, State, StateMemory, restart_scratch
 from derailleur.engine.pages import CountedPool, PageTable
 from derailleur.errors import CapacityError
 from derailleur.model import Decoder
@@ -124,8 +124,11 @@ def test_scratch_has_own_slots_where_the_state_is_recurrent(
     assert set(state.slots).isdisjoint(state.scratch.slots)
     fill(state, 3)
     state.length = 7
-    scratch = state.restart_scratch()
-    assert scratch.length == 7 and holds(scratch, 3)
+    other = allocate(memory, "FSKG", scratch=True)
+    fill(other, 4)
+    scratches = restart_scratch([state, other])
+    assert scratches == [state.scratch, other.scratch] and state.scratch.length == 7
+    assert holds(scratches[0], 3) and holds(scratches[1], 4)
 
 
 def test_copies_share_nothing(make_memory: Callable[[int], StateMemory]) -> None:

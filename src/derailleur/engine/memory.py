@@ -103,14 +103,24 @@ class State:
         """Become equal to a state of the same placement, of which no page is shared with this one."""
         self.length = source.length
         for mine, other in zip(self.layers, source.layers, strict=True):
-            if mine is not other:
-                mine.pool.copy(other.entries, mine.entries[: len(other.entries)])
+            mine.pool.copy(other.entries, mine.entries[: len(other.entries)])
 
-    def restart_scratch(self) -> "State":
-        """Set the scratch state to this state, and give it."""
-        assert self.scratch is not None, "only a draft's state has a scratch state"
-        self.scratch.copy_from(self)
-        return self.scratch
+
+def restart_scratch(states: Sequence[State]) -> list[State]:
+    """Set the scratch states of several states to these, and give them; a layer is copied in one call."""
+    scratches: list[State] = []
+    moves: dict[CountedPool, list[tuple[int, int]]] = {}
+    for state in states:
+        assert state.scratch is not None, "only a draft's state has a scratch state"
+        state.scratch.length = state.length
+        scratches.append(state.scratch)
+        for source, target in zip(state.layers, state.scratch.layers, strict=True):
+            if isinstance(source, Slot) and isinstance(target, Slot):
+                moves.setdefault(source.pool, []).append((source.number, target.number))
+    for pool, pairs in moves.items():
+        sources, targets = np.array(pairs, np.int32).T.copy()
+        pool.copy(sources, targets)
+    return scratches
 
 
 class StateMemory:

@@ -10,11 +10,11 @@ its own random numbers. What is accepted decides `verifying.py`, how long a draf
 made `pacing.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from derailleur.engine.choosing import Choice, Chooser, Place, choose
-from derailleur.engine.memory import State
+from derailleur.engine.memory import State, restart_scratch
 from derailleur.engine.ngram import NgramIndex
 from derailleur.engine.pacing import Pace
 from derailleur.engine.plan import Piece
@@ -64,10 +64,10 @@ def propose(runner: Runner, tasks: Sequence[DraftTask]) -> list[list[Choice]]:
             pieces[place] = Piece(state, task.tokens[state.length :])
     while pieces:
         _extend(proposals, tasks, pieces, runner)
+        ahead = [place for place in pieces if len(proposals[place]) < tasks[place].num_tokens]
         pieces = {
-            place: Piece(_scratch(tasks[place], proposals[place]), [proposals[place][-1].token])
-            for place in pieces
-            if len(proposals[place]) < tasks[place].num_tokens
+            place: Piece(scratch, [proposals[place][-1].token])
+            for place, scratch in zip(ahead, _scratches(pieces, ahead), strict=True)
         }
     return proposals
 
@@ -85,8 +85,7 @@ def _extend(
         proposals[place].append(choice)
 
 
-def _scratch(task: DraftTask, proposal: Sequence[Choice]) -> State:
-    """The state that runs ahead; it starts from the draft's own."""
-    state = task.draft.state
-    assert state is not None and state.scratch is not None
-    return state.restart_scratch() if len(proposal) == 1 else state.scratch
+def _scratches(pieces: Mapping[int, Piece], ahead: Sequence[int]) -> list[State]:
+    """The states that run ahead; after the first pass, which all share, they start from the drafts' own."""
+    states = [pieces[place].state for place in ahead]
+    return restart_scratch(states) if all(state.scratch for state in states) else states
