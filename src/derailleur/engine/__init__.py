@@ -6,6 +6,7 @@ engine = Engine(folder, Tokenizer.load(folder))
 
 from derailleur.engine.engine import Engine, EngineConfig, EngineLoad
 from derailleur.engine.grammar import Grammar
+from derailleur.engine.loading import load_decoder
 from derailleur.engine.request import (
     NGRAM,
     Delta,
@@ -37,4 +38,5 @@ __all__ = [
     "Sampling",
     "Speculation",
     "TokenLogprob",
+    "load_decoder",
 ]

@@ -21,6 +21,7 @@ from derailleur.engine.choosing import Chooser
 from derailleur.engine.drafting import Drafting
 from derailleur.engine.grammar import Grammar, Grammars
 from derailleur.engine.invariance import check_invariance
+from derailleur.engine.loading import load_decoder
 from derailleur.engine.logprobs import prompt_logprobs, token_logprobs
 from derailleur.engine.memory import Claim, State, StateMemory
 from derailleur.engine.plan import Piece
@@ -32,9 +33,9 @@ from derailleur.engine.speculative import MAX_DRAFT_TOKENS, propose
 from derailleur.engine.speed import DecodeSpeed, decode_speed
 from derailleur.engine.text import StopText, Tokenizer
 from derailleur.engine.verifying import count_accepted, decide
-from derailleur.errors import CapacityError, ConfigError, PlacementError, UserError
+from derailleur.errors import CapacityError, PlacementError, UserError
 from derailleur.io import Progress, silent
-from derailleur.model import Decoder, DecoderLayer, load_model, model_folder
+from derailleur.model import Decoder, DecoderLayer, model_folder
 from derailleur.model.checkpoint import generation_settings
 from derailleur.placement.placement import Placement
 
@@ -77,7 +78,11 @@ class EngineConfig(Config):
         "CPU in float32",
     )
     device: str = Field("cpu", description="where a checkpoint is loaded and runs: cpu, cuda, cuda:1")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of weights and key-value states")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of a checkpoint's weights, and on a GPU of activations and key-value states, which "
+        "on a CPU stay float32",
+    )
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,7 @@ class Engine:
         if isinstance(model, Path):
             folder = model_folder(model)
             self._eos_ids |= _eos_ids(folder)
-            dtype = getattr(torch, config.dtype)
-            model = load_model(folder, device=_available(config.device), dtype=dtype)
+            model = load_decoder(folder, device=config.device, dtype=config.dtype)
         weight = model.embed.weight
         if config.batch_invariant:
             check_invariance(model)
@@ -127,7 +131,7 @@ class Engine:
         model.check_positions(self.max_context)
         self.runner = Runner(model, weight.device)
         budget = config.state_memory_bytes or state_budget_bytes(weight.device)
-        self.memory = StateMemory(model, budget, weight.dtype, weight.device)
+        self.memory = StateMemory(model, budget, model.dtype, weight.device)
         self.scheduler = Scheduler(
             self.memory,
             max_rows=config.max_rows,
@@ -392,16 +396,6 @@ class Engine:
             finish_reason=active.finish_reason,
             speculation=ended_draft.pace.statistics if ended_draft else None,
         )
-
-
-def _available(device: str) -> torch.device:
-    try:
-        known = torch.device(device)
-    except RuntimeError:
-        raise ConfigError(f"device: '{device}' is not one; expected cpu, cuda or cuda:1") from None
-    if known.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device: '{device}' is not available on this machine; expected cpu")
-    return known
 
 
 def _eos_ids(folder: Path) -> frozenset[int]:

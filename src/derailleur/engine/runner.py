@@ -109,7 +109,7 @@ class Runner:
         """[tokens, hidden] of all pieces, one after another."""
         tokens = torch.tensor([token for piece in ordered for token in piece.tokens], device=self.device)
         if self.decoder.position_embed is None:
-            return self.decoder.embed(tokens)
+            return self.decoder.embed_tokens(tokens, None)
         positions = [piece.state.length + i for piece in ordered for i in range(len(piece.tokens))]
         return self.decoder.embed_tokens(tokens, torch.tensor(positions, device=self.device))
 

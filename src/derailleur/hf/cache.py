@@ -79,7 +79,7 @@ class DerailleurCache(Cache):
         self._width += width
         if mask is None or min(counts) == width:
             return self._extend(decoder, tokens, range(batch))
-        hidden = tokens.new_zeros(batch, width, decoder.config.hidden_size, dtype=decoder.embed.weight.dtype)
+        hidden = tokens.new_zeros(batch, width, decoder.config.hidden_size, dtype=decoder.dtype)
         for count in sorted(set(counts) - {0}):
             rows = [row for row in range(batch) if counts[row] == count]
             places = mask[rows].nonzero()[:, 1].view(len(rows), count)
@@ -221,10 +221,10 @@ class DerailleurCache(Cache):
         if self._pools and num_tokens <= self._capacity_tokens:
             return
         self._capacity_tokens = max(_SMALLEST_CAPACITY_TOKENS, 1 << (num_tokens - 1).bit_length())
-        weight = decoder.embed.weight
+        device = decoder.embed.weight.device
         for layer, mixer in enumerate(self._mixers):
             size = len(self.lengths), self._capacity_tokens
-            pool = mixer.new_pool(*size, dtype=weight.dtype, device=weight.device)
+            pool = mixer.new_pool(*size, dtype=decoder.dtype, device=device)
             if layer < len(self._pools):
                 _move(self._pools[layer], pool)
                 self._pools[layer] = pool

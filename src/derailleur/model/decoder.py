@@ -75,6 +75,11 @@ class Decoder(nn.Module):
         """Full attention, the teacher's, in every layer that has it; else the first mixer of its bank."""
         return self.config.full_placement
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of activations and states; on a CPU the weights of linear maps may have fewer bits."""
+        return self.norm.weight.dtype
+
     def reset_parameters(self, seed: int) -> None:
         """Random weights from a seed alone: normal, times 1/sqrt(2 layers) on residual outputs; no biases."""
         generator = torch.Generator().manual_seed(seed)
@@ -139,15 +144,19 @@ class Decoder(nn.Module):
             x = x + layer.mlp(layer.post_norm(x))
         return self.norm(x)
 
-    def embed_tokens(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def embed_tokens(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
         """Embeddings [..., hidden] of tokens at their positions, which matter where they are learned.
 
         Args:
             tokens: int64 of any shape.
-            positions: int64 that broadcasts to it, all below `max_positions` where they are learned.
+            positions: int64 that broadcasts to it, all below `max_positions`; needed where they are learned.
         """
-        x = self.embed(tokens)
-        return x if self.position_embed is None else x + self.position_embed(positions)
+        x = self.embed(tokens).to(self.dtype)
+        if self.position_embed is None:
+            return x
+        assert positions is not None
+        embedded: Tensor = x + self.position_embed(positions)
+        return embedded
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., hidden] -> [..., vocab]."""

@@ -23,6 +23,16 @@ class Linear(nn.Linear):
         return linear(input, self.weight, self.bias)
 
 
+def halve_weights(module: nn.Module) -> None:
+    """Keep the weights of linear maps and embeddings in bfloat16; all else, and what flows, stays float32.
+
+    On a CPU tokens wait for weights to be read; norms, attention and states gain nothing by fewer bits.
+    """
+    for part in module.modules():
+        if isinstance(part, Linear | nn.Embedding):
+            part.weight.data = part.weight.data.bfloat16()  # weights that are shared stay shared
+
+
 class RmsNorm(nn.Module):
     """Root mean square norm over the last dimension."""
 

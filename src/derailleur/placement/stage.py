@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 
 from derailleur.config import Config
-from derailleur.engine import Engine, EngineConfig
+from derailleur.engine import Engine, EngineConfig, load_decoder
 from derailleur.errors import CheckpointError
 from derailleur.io import Progress, silent, write_json
 from derailleur.journal import Journal
-from derailleur.model import Decoder, load_model, model_folder
+from derailleur.model import Decoder, model_folder
 from derailleur.placement.cost import CostModel, Regime, fit_cost
 from derailleur.placement.design import propose, quality_design, timing_design
 from derailleur.placement.measure import (
@@ -215,7 +214,7 @@ def load_supernet(folder: Path, engine: EngineConfig) -> Decoder:
     Raises:
         CheckpointError: if it is a plain teacher.
     """
-    decoder = load_model(folder, device=engine.device, dtype=getattr(torch, engine.dtype))
+    decoder = load_decoder(folder, device=engine.device, dtype=engine.dtype)
     if decoder.config.mixers.letters == "F":
         raise CheckpointError(
             f"{folder}: a teacher with full attention alone; expected a supernet: "
