@@ -135,6 +135,9 @@ def test_llama_vscode(fill: Callable[[dict], dict], folder: Path, tokenizer: Tok
     assert (answer["stop"], answer["stop_type"], answer["stopping_word"]) == (True, "limit", "")
     assert answer["tokens_predicted"] == answer["timings"]["predicted_n"] == 24
     assert answer["tokens_evaluated"] == answer["timings"]["prompt_n"]
+    again = fill(LLAMA_VSCODE)
+    assert again["timings"]["cache_n"] == again["tokens_cached"] > 0
+    assert again["timings"]["prompt_n"] == again["tokens_evaluated"] - again["tokens_cached"]
     assert answer["model"] == "tiny" and answer["placement"] == "FFFF"
     assert answer["generation_settings"]["n_predict"] == 24
     for spelled in (LINE, AFTER, "dump.py", "<|fim_prefix|>"):

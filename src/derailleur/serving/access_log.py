@@ -24,6 +24,7 @@ class Call:
         key: name of the API key.
         reason: why it was refused or broke off.
         auto: whether the server chose the preset.
+        cached_tokens: of the prompts', those that were remembered and not read again.
         client_left: whether the client left before the end.
     """
 
@@ -38,6 +39,7 @@ class Call:
     auto: bool = False
     stream: bool = False
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     first_token_seconds: float | None = None
     seconds: float = 0.0

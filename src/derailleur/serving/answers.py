@@ -15,6 +15,7 @@ from derailleur.errors import DerailleurError
 from derailleur.serving import failures
 from derailleur.serving.access_log import Call
 from derailleur.serving.metrics import Meter, Metrics
+from derailleur.serving.protocol import Usage
 from derailleur.serving.refusals import SlowClientError
 from derailleur.serving.requests import writer
 from derailleur.serving.served_model import ServedModel
@@ -36,14 +37,12 @@ class Job(Protocol):
     requests: list[Request]
     """What the engine is asked; what it took on, once an answer begins."""
 
+    usage: Usage
+    """Tokens of all prompts, and what became of them so far."""
+
     @property
     def auto(self) -> bool:
         """Whether the server chooses the placement."""
-        ...
-
-    @property
-    def num_prompt_tokens(self) -> int:
-        """Of all prompts."""
         ...
 
     @property
@@ -76,11 +75,11 @@ class Answering:
         meter = Meter(
             self._metrics,
             self._model.preset_of,
-            num_prompt_tokens=job.num_prompt_tokens,
+            num_prompt_tokens=job.usage.prompt_tokens,
             num_requests=len(job.requests),
         )
         answers = AnswerStream(self._worker, meter, seconds=self._model.limits.request_seconds)
-        call.stream, call.auto, call.prompt_tokens = stream, job.auto, job.num_prompt_tokens
+        call.stream, call.auto, call.prompt_tokens = stream, job.auto, job.usage.prompt_tokens
         if not job.auto:
             # The log says of a call that is refused, too, what it asked for.
             self._note_writer(call, job)
@@ -93,7 +92,7 @@ class Answering:
         try:
             answer = await _unless_disconnected(http.receive, job.answer(answers))
         finally:
-            _end(answers, meter, call)
+            _end(job, answers, meter, call)
         if answer is None:
             call.client_left = True
             return Response(status_code=_CLIENT_LEFT)
@@ -115,14 +114,14 @@ class _ServerSentEvents(StreamingResponse):
             media_type="text/event-stream",
             headers=_HEADERS | {_PRESET: preset},
         )
-        self._answers, self._meter, self._call = answers, meter, call
+        self._job, self._answers, self._meter, self._call = job, answers, meter, call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             sent = await _unless_disconnected(receive, self._whole(send))
             self._call.client_left = sent is None
         finally:
-            _end(self._answers, self._meter, self._call)
+            _end(self._job, self._answers, self._meter, self._call)
 
     async def _whole(self, send: Send) -> bool:
         """Send everything, unless the client does not read it in time."""
@@ -147,8 +146,9 @@ async def _events(job: Job, answers: AnswerStream, call: Call) -> AsyncIterator[
         yield f"data: {described.model_dump_json()}\n\n"
 
 
-def _end(answers: AnswerStream, meter: Meter, call: Call) -> None:
+def _end(job: Job, answers: AnswerStream, meter: Meter, call: Call) -> None:
     answers.close()
+    call.cached_tokens = job.usage.prompt_tokens_details.cached_tokens
     call.completion_tokens, call.first_token_seconds = meter.num_generated, meter.first_token_seconds
 
 

@@ -49,10 +49,9 @@ class MessageJob:
         self.requests = engine_requests(
             [prompt], body, model, max_tokens=max_tokens, samples=body.n, logprobs=logprobs
         )
-        self.num_prompt_tokens = len(prompt)
+        self.usage = Usage(prompt_tokens=len(prompt))
         self.auto = model.chooses(body)
         self._id, self._created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
-        self._usage = Usage(prompt_tokens=self.num_prompt_tokens)
 
     async def answer(self, stream: AnswerStream) -> ChatCompletion:
         """Wait for the whole answer."""
@@ -64,7 +63,7 @@ class MessageJob:
             if piece.logprobs is not None:
                 choice.logprobs = choice.logprobs or ChatLogprobs()
                 choice.logprobs.content += piece.logprobs.content
-        return ChatCompletion(**self._common, choices=choices, usage=self._usage.summed())
+        return ChatCompletion(**self._common, choices=choices, usage=self.usage.summed())
 
     async def events(self, stream: AnswerStream) -> AsyncIterator[ChatChunk]:
         """The answer in pieces: the roles, the texts, the reasons why they end."""
@@ -76,8 +75,8 @@ class MessageJob:
             choice.pieces = pieces.of(place, delta)
             if choice.delta.content or choice.logprobs or choice.finish_reason:
                 yield self._chunk(choice)
-        if options and options.include_usage:
-            yield ChatChunk(**self._common, choices=[], usage=self._usage.summed())
+        if options.include_usage:
+            yield ChatChunk(**self._common, choices=[], usage=self.usage.summed())
 
     @cached_property
     def _common(self) -> dict[str, Any]:
@@ -90,12 +89,11 @@ class MessageJob:
         }
 
     def _chunk(self, choice: ChatChunkChoice) -> ChatChunk:
-        options = self._body.stream_options
-        usage = self._usage.summed() if options and options.continuous_usage_stats else None
+        usage = self.usage.summed() if self._body.stream_options.continuous_usage_stats else None
         return ChatChunk(**self._common, choices=[choice], usage=usage)
 
     def _choice(self, place: int, delta: Delta) -> ChatChunkChoice:
-        self._usage.add(delta, first_sample=place == 0)
+        self.usage.add(delta, first_sample=place == 0)
         return ChatChunkChoice(
             index=place,
             delta=AnswerDelta(content=delta.text),

@@ -45,10 +45,9 @@ class CompletionJob:
             logprobs=0 if chooses and body.logprobs is None else body.logprobs,
             prompt_logprobs=body.echo and body.logprobs is not None,
         )
-        self.num_prompt_tokens = sum(map(len, self._prompts))
+        self.usage = Usage(prompt_tokens=sum(map(len, self._prompts)))
         self.auto = model.chooses(body)
         self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
-        self._usage = Usage(prompt_tokens=self.num_prompt_tokens)
         self._offsets = [0] * len(self.requests)
 
     async def answer(self, stream: AnswerStream) -> Completion:
@@ -59,7 +58,7 @@ class CompletionJob:
             _extend(choices[place], self._choice(place, delta))
             scores[place].add(delta)
         return self._frame.model_copy(
-            update={"choices": self._best(choices, scores), "usage": self._usage.summed()}
+            update={"choices": self._best(choices, scores), "usage": self.usage.summed()}
         )
 
     async def events(self, stream: AnswerStream) -> AsyncIterator[Completion]:
@@ -72,10 +71,10 @@ class CompletionJob:
             choice = self._choice(place, delta)
             choice.pieces = pieces.of(place, delta)
             if choice.text or choice.logprobs or choice.finish_reason:
-                usage = self._usage.summed() if options and options.continuous_usage_stats else None
+                usage = self.usage.summed() if options.continuous_usage_stats else None
                 yield self._frame.model_copy(update={"choices": [choice], "usage": usage})
-        if options and options.include_usage:
-            yield self._frame.model_copy(update={"usage": self._usage.summed()})
+        if options.include_usage:
+            yield self._frame.model_copy(update={"usage": self.usage.summed()})
 
     @cached_property
     def _frame(self) -> Completion:
@@ -120,7 +119,7 @@ class CompletionJob:
         return kept
 
     def _choice(self, place: int, delta: Delta) -> Choice:
-        self._usage.add(delta, first_sample=place % self._body.num_samples == 0)
+        self.usage.add(delta, first_sample=place % self._body.num_samples == 0)
         given = self._body.logprobs is not None
         return Choice(
             index=place,

@@ -17,6 +17,7 @@ from derailleur.serving.infill_protocol import (
     InfillRequest,
     Timings,
 )
+from derailleur.serving.protocol import Usage
 from derailleur.serving.requests import engine_requests, writer
 from derailleur.serving.served_model import ServedModel
 from derailleur.serving.worker import AnswerStream
@@ -85,11 +86,10 @@ class InfillJob:
             body.input_prefix + body.prompt, body.input_suffix, body.input_extra, model.tokenizer, room
         )
         self.requests = engine_requests([self._prompt.ids], body, model, max_tokens=max_tokens, samples=1)
-        self.num_prompt_tokens, self.auto = len(self._prompt.ids), model.chooses(body)
+        self.usage, self.auto = Usage(prompt_tokens=len(self._prompt.ids)), model.chooses(body)
         self._begun = time.monotonic()
         self._first_token: float | None = None
         self._tokens: list[int] = []
-        self._num_cached = 0
         self._text = ""
 
     async def answer(self, stream: AnswerStream) -> BaseModel:
@@ -109,7 +109,7 @@ class InfillJob:
                     # A character's first tokens come without text; its last brings them along.
                     tokens=self._tokens[num_shown:],
                     tokens_predicted=len(self._tokens),
-                    tokens_evaluated=self.num_prompt_tokens,
+                    tokens_evaluated=self.usage.prompt_tokens,
                 )
                 num_shown = len(self._tokens)
         yield self._chosen(self._answer(ended, content="", tokens=self._tokens[num_shown:]))
@@ -121,7 +121,7 @@ class InfillJob:
                 raise DerailleurError("the model or its grammar broke down for this request")
             now = time.monotonic()
             self._first_token = self._first_token or now
-            self._num_cached += delta.num_cached or 0
+            self.usage.add(delta, first_sample=True)
             self._tokens += delta.tokens
             self._text += delta.text
             yield delta
@@ -136,8 +136,8 @@ class InfillJob:
             tokens=tokens,
             model=self._body.model or self._model.name,
             tokens_predicted=len(self._tokens),
-            tokens_evaluated=self.num_prompt_tokens,
-            tokens_cached=self._num_cached,
+            tokens_evaluated=self.usage.prompt_tokens,
+            tokens_cached=self.usage.prompt_tokens_details.cached_tokens,
             generation_settings=self._body.model_dump(include=set(_SETTINGS))
             | {"n_ctx": self._model.max_context},
             prompt=self._model.tokenizer.decode(self._prompt.ids),
@@ -161,11 +161,13 @@ class InfillJob:
         now = time.monotonic()
         prompt_ms = 1000 * ((self._first_token or now) - self._begun)
         predicted_ms = 1000 * (now - (self._first_token or now))
-        read, written = self.num_prompt_tokens, len(self._tokens)
+        cached = self.usage.prompt_tokens_details.cached_tokens
+        read, written = self.usage.prompt_tokens - cached, len(self._tokens)
         return Timings(
+            cache_n=cached,
             prompt_n=read,
             prompt_ms=prompt_ms,
-            prompt_per_token_ms=prompt_ms / read,
+            prompt_per_token_ms=prompt_ms / max(read, 1),
             prompt_per_second=1000 * read / max(prompt_ms, 1e-3),
             predicted_n=written,
             predicted_ms=predicted_ms,

@@ -68,7 +68,8 @@ class InfillRequest(GenerationRequest):
 class Timings(BaseModel):
     """How long it took."""
 
-    prompt_n: int
+    cache_n: int = Field(description="Tokens of the prompt that were remembered.")
+    prompt_n: int = Field(description="Tokens of the prompt that were read.")
     prompt_ms: float
     prompt_per_token_ms: float
     prompt_per_second: float

@@ -48,7 +48,7 @@ class Metrics:
         self._num_preempted = 0
         self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts.", "preset")
         self.cached_tokens = counter(
-            "cached_prompt_tokens", "Of those of each answer, tokens that were remembered.", "preset"
+            "cached_prompt_tokens", "Of those, tokens that were remembered and not read.", "preset"
         )
         self.generated_tokens = counter("generated_tokens", "Tokens generated.", "preset")
         self.drafted = counter("draft_tokens", "Tokens proposed by drafts.", "preset")
@@ -67,6 +67,8 @@ class Metrics:
         self.calls.labels(call.route, str(call.status)).inc()
         if call.reason is not None:
             self.refusals.labels(call.reason).inc()
+        if call.cached_tokens:
+            self.cached_tokens.labels(call.preset).inc(call.cached_tokens)
 
     def text(self, load: EngineLoad | None) -> bytes:
         """Everything in Prometheus' text format.
@@ -133,8 +135,6 @@ class Meter:
             self._last[place] = now
             self.num_generated += num_tokens
             metrics.generated_tokens.labels(preset).inc(num_tokens)
-        if delta.num_cached:
-            metrics.cached_tokens.labels(preset).inc(delta.num_cached)
         if delta.speculation is not None:
             metrics.drafted.labels(preset).inc(delta.speculation.drafted)
             metrics.accepted.labels(preset).inc(delta.speculation.accepted)

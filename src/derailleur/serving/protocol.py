@@ -63,7 +63,7 @@ class GenerationRequest(BaseModel):
     )
     n: int = Field(1, ge=1, le=128, description="Answers per prompt.")
     stream: bool = Field(False, description="Send the text as it comes, as server-sent events.")
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions = Field(default_factory=StreamOptions)
     user: str | None = Field(None, description="Not used.")
 
     preset: str | None = Field(
