@@ -219,7 +219,7 @@ def test_a_draft_changes_the_numbers_and_not_the_text(ask: Ask, client: TestClie
         ({"prompt": [99999]}, 400, "outside 0 .. 399"),
         ({"prompt": []}, 400, "prompt is an empty list"),
         ({"prompt": "x" * 9000}, 400, "the context is 512"),
-        ({"draft": "fst"}, 400, "unknown preset 'fst'; did you mean 'fast'?"),
+        ({"draft": "fst"}, 400, "draft: unknown preset 'fst'; did you mean 'fast'?"),
         ({"suffix": "b", "prompt": [1, 2]}, 400, "suffix needs a prompt of text"),
         ({"suffix": "b", "echo": True}, 400, "echo and suffix"),
         ({"suffix": "b", "max_tokens": 600}, 400, "max_tokens"),

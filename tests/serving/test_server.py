@@ -79,7 +79,7 @@ def test_streams_of_two_presets_are_in_flight_together(address: str, engine: Eng
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_client_that_leaves_frees_its_memory(address: str, engine: Engine, streamed: bool) -> None:
-    body = {"prompt": "x", "max_tokens": 500, "n": 4, "temperature": 1, "stream": streamed}
+    body = {"prompt": "x", "max_tokens": 500, "n": 4, "temperature": 1, "stream": streamed, "min_tokens": 500}
     with httpx.Client(base_url=address, timeout=0.5 if not streamed else 30) as client:
         if streamed:
             with client.stream("POST", "/v1/completions", json=body) as answer:
@@ -266,7 +266,7 @@ def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[s
     [
         (["nowhere"], "nowhere: no config.json"),
         (["MODEL", "--preset", "slow"], "default preset 'slow' is not among full, balanced, fast"),
-        (["MODEL", "--draft", "fst"], "unknown preset 'fst'; did you mean 'fast'?"),
+        (["MODEL", "--draft", "fst"], "draft: unknown preset 'fst'; did you mean 'fast'?"),
         (["MODEL", "--api-key-file", "nowhere"], "nowhere: cannot be read"),
         (["MODEL", "--access-log", "nowhere/log"], "nowhere/log: cannot be opened"),
         (
@@ -278,6 +278,8 @@ def test_a_port_in_use_is_one_line(folder: Path, capsys: pytest.CaptureFixture[s
         (["MODEL", "--device", "tpu9"], "device: 'tpu9' is not one"),
         (["MODEL", "--threads", "0"], "--threads: expected at least 1, got 0"),
         (["MODEL", "--port", "http"], "argument --port: invalid int value: 'http'"),
+        (["MODEL", "--host", "nobody.invalid"], "host 'nobody.invalid': expected an address"),
+        (["MODEL", "--state_memory_bytes", "1000"], "--state_memory_bytes: not even a short text fits"),
         (["MODEL", "--port", "70000"], "port 70000: expected 0 to 65535"),
     ],
 )

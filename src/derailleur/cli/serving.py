@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from derailleur.cli.arguments import Parser, parser, split_overrides
 from derailleur.config import load_config
-from derailleur.errors import ConfigError
+from derailleur.errors import CapacityError, ConfigError
 
 if TYPE_CHECKING:
     from derailleur.serving import ServedModel
@@ -59,7 +59,10 @@ def run(command: str, arguments: list[str]) -> int:
             limits=config.limits,
             chat_template=template,
         )
-        engine.warm_up()
+        try:
+            engine.warm_up()
+        except CapacityError as error:
+            raise ConfigError(f"--state_memory_bytes: not even a short text fits: {error}") from None
         if not keys and not _is_loopback(listener):
             print(f"derailleur: {options.host} asks for no key; see --api-key-file", file=sys.stderr)
         worker = serving.EngineWorker(engine, max_waiting=config.limits.max_waiting, auto=auto)

@@ -124,7 +124,16 @@ class ServedModel:
 
 
 def draft_source(text: str, presets: Presets) -> DraftSource | None:
-    """What drafts under this name: a preset, a placement, the text itself ('ngram'), or nothing ('none')."""
+    """What drafts under this name: a preset, a placement, the text itself ('ngram'), or nothing ('none').
+
+    Raises:
+        UserError: if it is none of these.
+    """
     if text == NO_DRAFT:
         return None
-    return NGRAM if text == NGRAM else presets.resolve(text)
+    if text == NGRAM:
+        return NGRAM
+    try:
+        return presets.resolve(text)
+    except PlacementError as error:
+        raise UserError(f"draft: {error}") from None

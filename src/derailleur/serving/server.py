@@ -21,7 +21,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Bind an address; done before the model is loaded, so that a port in use is known at once.
 
     Raises:
-        UserError: if there can be no such port.
+        UserError: if there can be no such port or host.
         DerailleurError: if the address cannot be bound.
     """
     if not 0 <= port < 1 << 16:
@@ -34,6 +34,9 @@ def listen(host: str, port: int) -> socket.socket:
     set_options(made)
     try:
         made.bind((host, port))
+    except socket.gaierror:
+        made.close()
+        raise UserError(f"host '{host}': expected an address of this machine, such as 127.0.0.1") from None
     except OSError as error:
         made.close()
         reason = (error.strerror or str(error)).lower()
