@@ -20,6 +20,7 @@ from derailleur.engine.budget import state_budget_bytes
 from derailleur.engine.choosing import Chooser
 from derailleur.engine.drafting import Drafting
 from derailleur.engine.grammar import Grammar, Grammars
+from derailleur.engine.graphs import cuda_graphs
 from derailleur.engine.invariance import check_invariance
 from derailleur.engine.loading import load_decoder
 from derailleur.engine.logprobs import prompt_logprobs, token_logprobs
@@ -77,6 +78,9 @@ class EngineConfig(Config):
         description="refuse to start unless a text depends on its request alone, to the last bit: on a "
         "CPU in float32",
     )
+    cuda_graphs: bool = Field(
+        True, description="on a GPU, launch steps in which every request adds one token as a whole"
+    )
     device: str = Field("cpu", description="where a checkpoint is loaded and runs: cpu, cuda, cuda:1")
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
@@ -129,9 +133,10 @@ class Engine:
         self.decoder = model
         self.max_context = config.max_context or model.config.max_positions
         model.check_positions(self.max_context)
-        self.runner = Runner(model, weight.device)
+        graphs = cuda_graphs(model) if config.cuda_graphs else None
+        self.runner = Runner(model, weight.device, graphs)
         budget = config.state_memory_bytes or state_budget_bytes(weight.device)
-        self.memory = StateMemory(model, budget, model.dtype, weight.device)
+        self.memory = StateMemory(model, budget, model.dtype, weight.device, has_spares=graphs is not None)
         self.scheduler = Scheduler(
             self.memory,
             max_rows=config.max_rows,

@@ -89,6 +89,11 @@ class Plan:
     wanted: Tensor | None
     spans: tuple[slice, ...]
 
+    @property
+    def decodes(self) -> bool:
+        """Whether every row adds one token and wants what follows it, and nothing is rolled back."""
+        return self.wanted is None and all(block.num_tokens == 1 and not block.trace for block in self.blocks)
+
 
 def make_plan(pieces: Sequence[Piece], decoder: Decoder, device: torch.device) -> Plan:
     """Part the pieces of a step."""

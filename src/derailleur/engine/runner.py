@@ -1,4 +1,4 @@
-"""One step of the decoder over pieces of many requests, whatever their placements.
+"""Steps of the decoder over pieces of many requests, whatever their placements.
 
 All tokens of a step lie in one flat [tokens, hidden] tensor: embeddings, norms, MLPs and the head see it
 whole; in each layer every part of the plan goes to its own mixer.
@@ -11,18 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from derailleur.engine.plan import Block, LayerPlan, Part, Piece, Plan, make_plan
-from derailleur.model.decoder import Decoder, DecoderLayer
-from derailleur.model.mixers import Rotary, Rows, Trace
+from derailleur.engine.forward import Placed, Traced, forward
+from derailleur.engine.graphs import Graphs
+from derailleur.engine.plan import Block, Piece, Plan, make_plan
+from derailleur.model.decoder import Decoder
+from derailleur.model.mixers import Rotary, Rows
 
 _MAX_KEPT_PLANS = 32
-
-
-@dataclass(frozen=True)
-class _Traced:
-    part: Part
-    rows: Rows
-    trace: Trace
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class StepOutput:
     spans: Sequence[slice]
     _pieces: Sequence[Piece]
     _plan: Plan
-    _traced: Sequence[_Traced]
+    _traced: Sequence[Traced]
 
     @torch.inference_mode()
     def commit(self, num_accepted: Sequence[int]) -> None:
@@ -58,14 +53,20 @@ class StepOutput:
             if block.trace
         }
         for done in self._traced:
-            done.part.mixer.commit(done.part.home.pool, done.rows, done.trace, by_block[done.part.block])
+            accepted = by_block[done.part.block]
+            done.part.mixer.commit(done.placed.pool, done.placed.rows, done.trace, accepted)
 
 
 class Runner:
-    """Runs steps; keeps the plans of the batches that it sees again."""
+    """Runs steps; keeps the plans of the batches that it sees again.
 
-    def __init__(self, decoder: Decoder, device: torch.device) -> None:
+    Args:
+        graphs: replay steps of plain decoding; all steps are computed eagerly without them.
+    """
+
+    def __init__(self, decoder: Decoder, device: torch.device, graphs: Graphs | None = None) -> None:
         self.decoder, self.device = decoder, device
+        self._graphs = graphs
         self._plans: dict[tuple, Plan] = {}
 
     def forget(self) -> None:
@@ -81,16 +82,10 @@ class Runner:
     def _step(self, pieces: Sequence[Piece]) -> StepOutput:
         plan = self._plan(pieces)
         ordered = [pieces[place] for place in plan.order]
-        x = self._embed(ordered)
-        blocks = [self._rows(block, ordered) for block in plan.blocks]
-        traced: list[_Traced] = []
-        for layer, layer_plan in zip(self.decoder.layers, plan.layers, strict=True):
-            assert isinstance(layer, DecoderLayer)
-            x = x + _mix(layer_plan, plan.blocks, blocks, layer.input_norm(x), traced)
-            x = x + layer.mlp(layer.post_norm(x))
-        if plan.wanted is not None:
-            x = x[plan.wanted]
-        logits = self.decoder.logits(self.decoder.norm(x))
+        traced: Sequence[Traced] = ()
+        logits = self._graphs.replay(plan, ordered) if self._graphs is not None else None
+        if logits is None:
+            logits, traced = self._compute(plan, ordered)
         for piece in pieces:
             if not piece.trace:
                 piece.state.length += len(piece.tokens)
@@ -105,13 +100,21 @@ class Runner:
             plan = self._plans[key] = make_plan(pieces, self.decoder, self.device)
         return plan
 
-    def _embed(self, ordered: Sequence[Piece]) -> Tensor:
-        """[tokens, hidden] of all pieces, one after another."""
+    def _compute(self, plan: Plan, ordered: Sequence[Piece]) -> tuple[Tensor, Sequence[Traced]]:
+        """Logits of the pieces, in the order of the plan."""
         tokens = torch.tensor([token for piece in ordered for token in piece.tokens], device=self.device)
+        blocks = [self._rows(block, ordered) for block in plan.blocks]
+        placed = [
+            [Placed(part.home.pool, *blocks[part.block]) for part in layer.parts] for layer in plan.layers
+        ]
+        return forward(self.decoder, plan, tokens, self._positions(ordered), placed)
+
+    def _positions(self, ordered: Sequence[Piece]) -> Tensor | None:
+        """[tokens] of all pieces, where positions are learned."""
         if self.decoder.position_embed is None:
-            return self.decoder.embed_tokens(tokens, None)
+            return None
         positions = [piece.state.length + i for piece in ordered for i in range(len(piece.tokens))]
-        return self.decoder.embed_tokens(tokens, torch.tensor(positions, device=self.device))
+        return torch.tensor(positions, device=self.device)
 
     def _rows(self, block: Block, ordered: Sequence[Piece]) -> tuple[Rows, Rotary]:
         positions = [ordered[row].state.length for row in block.rows]
@@ -123,24 +126,3 @@ class Runner:
 def _on(device: torch.device) -> AbstractContextManager[object]:
     """Make it the current device, on which Triton launches whatever the tensors' own is."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-def _mix(
-    plan: LayerPlan,
-    blocks: Sequence[Block],
-    placed: Sequence[tuple[Rows, Rotary]],
-    x: Tensor,
-    traced: list[_Traced],
-) -> Tensor:
-    """Send each part of x [tokens, hidden] to its mixer and join what comes back."""
-    outputs = []
-    for part in plan.parts:
-        block, (rows, rotary) = blocks[part.block], placed[part.block]
-        mine = x if len(plan.parts) == 1 else x[block.tokens]
-        rowwise = mine.view(-1, block.num_tokens, mine.shape[-1])  # [B, T, d]
-        y, trace = part.mixer.extend(rowwise, part.home.pool, rows, rotary, trace=block.trace)
-        if trace is not None:
-            traced.append(_Traced(part, rows, trace))
-        outputs.append(y.reshape(mine.shape))
-    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return joined if plan.restore is None else joined[plan.restore]

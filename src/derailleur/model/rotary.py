@@ -152,15 +152,16 @@ class RotaryTable(nn.Module):
 
     def sequence(self, length: int) -> Rotary:
         """Positions 0 .. length - 1: [length, head_dim]."""
-        self._reserve(length)
+        self.reserve(length)
         return Rotary(self.cos[:length], self.sin[:length])
 
     def at(self, positions: Tensor, max_position: int) -> Rotary:
         """Any positions [seq] or [batch, seq]: [..., head_dim]."""
-        self._reserve(max_position + 1)
+        self.reserve(max_position + 1)
         return Rotary(self.cos[positions], self.sin[positions])
 
-    def _reserve(self, length: int) -> None:
+    def reserve(self, length: int) -> None:
+        """Have the positions 0 .. length - 1."""
         if length <= self.cos.shape[0]:
             return
         length = 1 << max(length - 1, 255).bit_length()

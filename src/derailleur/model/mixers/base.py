@@ -65,6 +65,14 @@ class Rows:
             list(slots) == list(range(slots[0], slots[0] + len(slots))),
         )
 
+    @classmethod
+    def on_device(cls, slots: Tensor, positions: Tensor, *, num_tokens: int) -> Rows:
+        """Of tensors alone, as CUDA graphs need them: one is replayed for any slots and positions.
+
+        They serve mixers whose pools ask the host for nothing: recurrent ones, and pages.
+        """
+        return cls(slots, positions, num_tokens, -1, -1, -1, -1, contiguous=False)
+
     @cached_property
     def token_positions(self) -> Tensor:
         """[rows, num_tokens], the position of every new token."""
