@@ -74,6 +74,19 @@ def taken(requests: Sequence[Request]) -> str:
 # Prices
 
 
+def test_where_rows_are_free_prompts_are_not() -> None:
+    """As on a GPU, whose steps take no longer with more rows: what prompts take is learnt all the same."""
+    timed = tuple(PresetSpeed(batch=b, context=c, measured=b / 0.01) for b, c in REGIMES)
+    price = Price.fit(preset("full", 0.0).model_copy(update={"speed": timed}))
+    assert price.row_seconds(512) < 0.1 * price.fixed_seconds(512)
+    seen = Forecast(prefill_tokens=512, max_rows=4, target=Latency(1, 1), clock=lambda: 0.0)
+    for i in range(40):
+        seen.begin(i, request(512), price)
+        seen.observe(0.5, [Delta(i, [5], finish_reason="stop")], num_running=1)
+        seen.end(i)
+    assert seen.latency([request(512)], price).first_token_seconds == pytest.approx(0.5, rel=0.05)
+
+
 def test_a_price_is_what_was_timed() -> None:
     fitted = Price.fit(preset("full", 0.0))
     for batch, context in [*REGIMES, (5, 1000)]:

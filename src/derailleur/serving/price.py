@@ -8,6 +8,9 @@ from scipy.optimize import nnls
 
 from derailleur.placement.presets import Preset
 
+_LEAST_ROW = 0.01
+"""Of the step, what a row counts at least: what prompts take is learnt as a multiple of what rows do."""
+
 
 @dataclass(frozen=True)
 class Price:
@@ -48,7 +51,9 @@ class Price:
         if all(varied):
             columns["fixed_per_token"] = context
         fitted, _ = nnls(np.stack(list(columns.values()), 1) / seconds[:, None], np.ones(len(seconds)))
-        return cls(**{"row": 0.0} | dict(zip(columns, map(float, fitted), strict=True)))
+        price = dict(zip(columns, map(float, fitted), strict=True))
+        # On a GPU more rows may well take no longer.
+        return cls(**price | {"row": max(price["row"], _LEAST_ROW * price.get("fixed", 0.0))})
 
     def step_seconds(self, batch: int, context_tokens: float) -> float:
         """Of a step of rows that are all alike."""
