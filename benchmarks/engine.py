@@ -42,7 +42,6 @@ from derailleur.tokens import Tokenizer
 PARTS = ("streams", "contexts", "speculation")
 STREAMS, CONTEXTS = (1, 4, 16, 64), (512, 1024, 2048, 4096, 8192, 16_384)
 BATCHES, DRAFT_CONTEXTS, DRAFT_BATCHES = (1, 16), (256, 512, 1024, 4096, 8192), (1, 4, 16)
-BASELINES = ("transformers float32", "vLLM float32", "vLLM bfloat16")
 QUICK_CONTEXTS = (256, 512)
 
 
@@ -116,9 +115,9 @@ def streams(subjects: list[Subject], code: HeldOutCode, arguments: argparse.Name
                 new_tokens=arguments.new_tokens,
             )
         print(f"\n{subject.name}, {arguments.new_tokens} new tokens:\n")
-        print(engine_streams.tables(own, BASELINES), flush=True)
+        print(engine_streams.tables(own), flush=True)
         results += own
-    save(arguments, "streams", engine_streams.as_json(results))
+    save(arguments, "streams", [asdict(row) for row in results])
 
 
 def contexts(subject: Subject, arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,6 +43,7 @@ class Streams:
     """
 
     model: str
+    dtype: str
     contender: str
     streams: int
     tokens_per_second: float
@@ -53,84 +54,102 @@ class Streams:
 def measure(
     subject: Subject,
     code: HeldOutCode,
-    contenders: Mapping[str, Contender],
+    contenders: Mapping[tuple[str, str], Contender],
     *,
     counts: Sequence[int],
     rounds: int,
     new_tokens: int,
 ) -> list[Streams]:
-    """All contenders in turn on the same prompts, which no two rounds share."""
+    """All contenders in turn on the same prompts, which no two rounds share.
+
+    Args:
+        contenders: by dtype and name.
+    """
     tokenizer, rng = Tokenizer.load(subject.ours), np.random.default_rng(0)
     results = []
     for count in counts:
-        runs: dict[str, list[list[list[float]]]] = {name: [] for name in contenders}
+        runs: dict[tuple[str, str], list[list[list[float]]]] = {key: [] for key in contenders}
         for number in range(-1, rounds):
             lengths = rng.integers(PROMPT_TOKENS[0], PROMPT_TOKENS[1] + 1, count).tolist()
             prompts = code.prompts(tokenizer, lengths, rng)
-            for name, contender in contenders.items():
+            for key, contender in contenders.items():
                 arrivals = contender(prompts, new_tokens if number >= 0 else 4)
                 if number >= 0:  # the first is to warm up
-                    runs[name].append(arrivals)
-        results += [summary(subject.name, name, count, own) for name, own in runs.items()]
+                    runs[key].append(arrivals)
+        results += [_summary(subject.name, *key, count, own) for key, own in runs.items()]
     return results
 
 
-def summary(model: str, contender: str, streams: int, runs: Sequence[list[list[float]]]) -> Streams:
-    """The figures of some rounds."""
+def _summary(
+    model: str, dtype: str, contender: str, streams: int, runs: Sequence[list[list[float]]]
+) -> Streams:
     rates = [sum(map(len, run)) / max(arrived[-1] for arrived in run) for run in runs]
     first = [arrived[0] for run in runs for arrived in run]
     between = [gap for run in runs for arrived in run for gap in np.diff(arrived).tolist()]
     latencies = [(percentile(x, 0.5), percentile(x, 0.99)) for x in (first, between)]
-    return Streams(model, contender, streams, median(rates), *latencies)
+    return Streams(model, dtype, contender, streams, median(rates), *latencies)
 
 
-def tables(results: Sequence[Streams], baselines: Sequence[str]) -> str:
-    """One table a number of streams; ratios are over the contenders whose names begin like a baseline's."""
-    blocks = []
-    for count in sorted({row.streams for row in results}):
-        rows = [row for row in results if row.streams == count]
-        bases = [next((r for r in rows if r.contender.startswith(name)), None) for name in baselines]
-        known = [base for base in bases if base is not None]
-        head = ["streams", "", "tokens/s", *(f"x {base.contender}" for base in known)]
-        head += ["first token, ms: p50", "p99", "between tokens, ms: p50", "p99"]
-        cells = [
-            [
-                str(count),
-                row.contender,
-                f"{row.tokens_per_second:,.0f}",
-                *(f"{row.tokens_per_second / base.tokens_per_second:.2f}" for base in known),
-                *(f"{1e3 * seconds:,.1f}" for seconds in (*row.first_token, *row.between_tokens)),
-            ]
-            for row in rows
+def tables(results: Sequence[Streams]) -> str:
+    """Tokens per second, in brackets over transformers' and vLLM's in the same dtype; then the latencies."""
+    return "\n".join(
+        [
+            _table("tokens/s", results, lambda row: _rate(row, results)),
+            _table("first token, ms: p50 / p99", results, lambda row: _latency(row.first_token)),
+            _table("between tokens, ms: p50 / p99", results, lambda row: _latency(row.between_tokens)),
         ]
-        blocks.append(table(head, cells))
-    return "\n".join(blocks)
+    )
+
+
+def _table(title: str, results: Sequence[Streams], cell: Callable[[Streams], str]) -> str:
+    counts = sorted({row.streams for row in results})
+    cells: dict[tuple[str, str], dict[int, str]] = {}
+    for row in results:
+        cells.setdefault((row.dtype, row.contender), {})[row.streams] = cell(row)
+    rows = [[dtype, name, *(own[count] for count in counts)] for (dtype, name), own in cells.items()]
+    return table(["dtype", title, *(f"streams: {count}" for count in counts)], rows)
+
+
+def _rate(row: Streams, results: Sequence[Streams]) -> str:
+    if not row.contender.startswith("ours"):
+        return f"{row.tokens_per_second:,.0f}"
+    others = [
+        other.tokens_per_second
+        for other in results
+        if (other.streams, other.dtype) == (row.streams, row.dtype) and not other.contender.startswith("ours")
+    ]
+    ratios = ", ".join(f"{row.tokens_per_second / other:.2f}" for other in others)
+    return f"{row.tokens_per_second:,.0f} ({ratios})"
+
+
+def _latency(seconds: tuple[float, float]) -> str:
+    return " / ".join(f"{1e3 * x:,.3g}" if x < 1 else f"{1e3 * x:,.0f}" for x in seconds)
 
 
 @contextmanager
 def contenders(
     subject: Subject, *, dtypes: Sequence[str], threads: int, vllm_python: Path | None, logs: Path
-) -> Iterator[dict[str, Contender]]:
-    """Everything that is compared on one model, by name; ours under each of its presets."""
-    found: dict[str, Contender] = {}
+) -> Iterator[dict[tuple[str, str], Contender]]:
+    """Everything that is compared on one model, by dtype and name; ours under each of its presets."""
+    found: dict[tuple[str, str], Contender] = {}
     with ExitStack() as stack:
         for dtype, mode in (("float32", "eager"), ("bfloat16", "compiled")):
             if dtype not in dtypes:
                 continue
-            if vllm_python:
-                worker = stack.enter_context(
-                    vllm_worker(vllm_python, subject.plain, dtype, mode, threads, logs / f"vllm-{dtype}.log")
-                )
-                found[f"vLLM {dtype} {mode}"] = worker
-            found[f"transformers {dtype}"] = transformers(subject.plain, dtype)
             engine = Engine(
                 subject.ours,
                 Tokenizer.load(subject.ours),
                 EngineConfig(dtype=dtype, prefix_cache=False, state_memory_bytes=2 << 30),
             )
             for name, placement in subject.presets.items():
-                found[f"ours {dtype} {name}"] = ours(engine, placement)
-        yield dict(sorted(found.items()))
+                found[dtype, f"ours, {name}"] = ours(engine, placement)
+            found[dtype, "transformers"] = transformers(subject.plain, dtype)
+            if vllm_python:
+                worker = vllm_worker(
+                    vllm_python, subject.plain, dtype, mode, threads, logs / f"vllm-{dtype}.log"
+                )
+                found[dtype, f"vLLM {mode}"] = stack.enter_context(worker)
+        yield found
 
 
 def ours(engine: Engine, placement: Placement) -> Contender:
@@ -215,7 +234,3 @@ def vllm_worker(
             yield answer
         finally:
             process.stdin.close()
-
-
-def as_json(results: Sequence[Streams]) -> list[dict[str, Any]]:
-    return [asdict(row) for row in results]
