@@ -94,7 +94,7 @@ def test_drafting_stops_itself_where_it_does_not_pay(
 ) -> None:
     """A draft that is always right pays if it is cheap; one dearer than the target does not.
 
-    Then short requests after it do not draft at all, but for the 8th and the 16th.
+    Then requests after it do not draft at all, but for the 8th and the 16th; a long one tries late.
     """
     target, draft = Placement("FSKG"), Placement("FSKG")
     engine = make_engine(drafting="measured", max_draft_tokens=4)
@@ -118,7 +118,7 @@ def test_drafting_stops_itself_where_it_does_not_pay(
     long = Request(prompt=[1, 2, 3], placement=target, draft=draft, max_tokens=200, ignore_eos=True)
     short = replace(long, max_tokens=30)
     [plain] = run(make_engine(), replace(long, draft=None))
-    [first, *later] = run(engine, long, *[short] * 24)
+    [first, *later, last] = run(engine, long, *[short] * 24, long)
     assert first.tokens == plain.tokens
     assert all(answer.tokens == plain.tokens[:30] for answer in later)
     num_drafted, *of_later = [answer.speculation.drafted for answer in (first, *later)]
@@ -127,3 +127,4 @@ def test_drafting_stops_itself_where_it_does_not_pay(
     else:
         assert num_drafted < 60
         assert [place for place, number in enumerate(of_later, 1) if number] == [8, 16]
+        assert last.speculation.drafted == 0

@@ -18,6 +18,8 @@ _FEWEST_PLAIN_STEPS = 3
 _STEPS_BETWEEN_PLAIN = 64
 _MAX_KINDS = 256
 _FIRST_TRY, _REQUESTS_BETWEEN_TRIES = 8, 128
+_UNTRIED_REST_TOKENS = 256
+"""The first rest of a request that begins without drafts: longer, since it learns from those before it."""
 
 
 class Drafting:
@@ -44,7 +46,7 @@ class Drafting:
                 and active.draft is not None
                 and not self._may_start(active, num_running)
             ):
-                active.draft.pace.rest()
+                active.draft.pace.rest(_UNTRIED_REST_TOKENS)
         tasks = {active: task for active in decoding if (task := active.draft_task()) is not None}
         weighed = [active for active in tasks if self._weighs(active)]
         if any(self._times.wants_plain(_kind(active, len(decoding))) for active in weighed):

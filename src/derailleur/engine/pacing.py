@@ -68,9 +68,13 @@ class Pace:
         else:
             self.rest()
 
-    def rest(self) -> None:
-        """Go on without drafts for a while; each rest in a row is twice as long as the one before."""
-        self._rest_tokens = self._next_rest_tokens
+    def rest(self, at_least: int = 0) -> None:
+        """Go on without drafts for a while; each rest in a row is twice as long as the one before.
+
+        Args:
+            at_least: tokens.
+        """
+        self._rest_tokens = max(self._next_rest_tokens, at_least)
         self._next_rest_tokens = min(2 * self._next_rest_tokens, _LONGEST_REST_TOKENS)
 
     def pass_by(self, num_tokens: int) -> None:
