@@ -160,7 +160,7 @@ class Swarm:
             pass
 
 
-@pytest.mark.parametrize("seconds", [20, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [15, pytest.param(120, marks=pytest.mark.slow)])
 def test_clients_that_vanish_under_load(serve: Serve, seconds: int) -> None:
     """In little memory, so that requests wait for it, give it back and take it again."""
     options = ("--draft", "fast", "--state_memory_bytes", "8000000", "--max_rows", "32")
@@ -214,7 +214,7 @@ def test_slow_readers_hold_up_nobody(serve: Serve) -> None:
 def test_clients_that_read_nothing_are_given_up(serve: Serve) -> None:
     """Their connections stay open, with nothing behind them."""
     body = {"prompt": "x", "max_tokens": 900, "min_tokens": 900, "n": 16, "logprobs": 20, "stream": True}
-    with serve("--limits.request_seconds", "3") as served:
+    with serve("--limits.request_seconds", "2") as served:
         stuck = [socket.socket() for _ in range(4)]
         for client in stuck:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,23 +49,24 @@ metric_list: [{metric: exact_match}]
 """
 
 
-@pytest.fixture(scope="module")
-def served(serve: Serve) -> Iterator[Any]:
-    with serve() as served:
-        yield served
-
-
-def evaluate(served: Any, tasks: Path, arguments: dict[str, Any]) -> dict[str, list[Any]]:
+def evaluate(served: Any, tasks: Path, tokenizer: Path) -> dict[str, list[Any]]:
     """Run lm-eval's command; gives what it recorded of every sample, by task."""
     data = tasks / "questions.jsonl"
     data.write_text("".join(json.dumps(question) + "\n" for question in QUESTIONS), encoding="utf-8")
     for name, text in {"choose": CHOOSE, "write": WRITE}.items():
         (tasks / f"{name}.yaml").write_text(text % data, encoding="utf-8")
-    spelled = {"base_url": f"{served.address}/v1/completions", "max_retries": 1, **arguments}
+    arguments = {
+        "model": "tiny@balanced",
+        "base_url": f"{served.address}/v1/completions",
+        "tokenizer": tokenizer,
+        "max_length": 1024,
+        "num_concurrent": 2,
+        "max_retries": 1,
+    }
     subprocess.run(
         [
             *(sys.executable, "-m", "lm_eval", "run", "--model", "local-completions"),
-            *("--model_args", ",".join(f"{name}={value}" for name, value in spelled.items())),
+            *("--model_args", ",".join(f"{name}={value}" for name, value in arguments.items())),
             *("--tasks", "tiny_choose,tiny_write", "--include_path", str(tasks)),
             *("--output_path", str(tasks / "out"), "--log_samples"),
         ],
@@ -99,15 +100,12 @@ def log_likelihood(engine: Engine, context: list[int], continuation: list[int]) 
     return sum(entry.logprob for entry in own), all(entry.token == entry.top[0][0] for entry in own)
 
 
-@pytest.mark.parametrize("tokenized", [True, False])
 def test_scores_are_the_engines(
-    served: Any, folder: Path, tokenizer: Tokenizer, engine: Engine, tmp_path: Path, tokenized: bool
+    serve: Serve, folder: Path, tokenizer: Tokenizer, engine: Engine, tmp_path: Path
 ) -> None:
-    """With prompts as token ids, several at once, and as texts, one after the other."""
-    arguments = {"model": "tiny@balanced", "tokenizer": folder, "max_length": 1024, "num_concurrent": 2}
-    if not tokenized:
-        arguments |= {"tokenized_requests": False, "num_concurrent": 1}
-    recorded = evaluate(served, tmp_path, arguments)
+    """Several prompts at once, as token ids."""
+    with serve() as served:
+        recorded = evaluate(served, tmp_path, folder)
     for question, chosen, written in zip(
         QUESTIONS, recorded["tiny_choose"], recorded["tiny_write"], strict=True
     ):
