@@ -175,8 +175,8 @@ def test_the_sdk_tries_again_by_itself(client: openai.OpenAI) -> None:
 
 def test_a_client_that_waits_no_longer_frees_the_engine(served: Any, client: openai.OpenAI) -> None:
     with pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=0.3).completions.create(
-            prompt="x", max_tokens=900, n=16, model="tiny", temperature=1
+        client.with_options(timeout=0.2).completions.create(
+            prompt="x", max_tokens=900, n=16, model="tiny", temperature=1, extra_body={"min_tokens": 900}
         )
     served.until(lambda: served.health["running"] == 0)
 
