@@ -136,11 +136,15 @@ class Scheduler:
         return True
 
     def _is_being_read(self, active: ActiveRequest) -> bool:
-        """Whether another request reads the very prompt: what it leaves behind spares this one to do so."""
-        if not self._remembers(active) or len(active.request.prompt) <= PAGE_TOKENS:
+        """Whether another request reads the very prompt: what it leaves behind spares this one to do so.
+
+        One that had most of it spared itself is not waited for.
+        """
+        if not self._remembers(active):
             return False
         return any(
             other.reads
+            and len(other.request.prompt) - (other.num_cached or 0) > 2 * PAGE_TOKENS
             and self._remembers(other)
             and other.request.prompt is active.request.prompt
             and other.request.placement == active.request.placement
