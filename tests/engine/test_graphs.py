@@ -6,6 +6,7 @@ tensors, whatever the host has in mind by then; results are written over those o
 
 import logging
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -18,6 +19,9 @@ from torch.utils._pytree import tree_leaves
 
 from derailleur.engine import NGRAM, DraftSource, Engine, Generation, Request, Sampling, graphs
 from derailleur.engine.graphs import Graphs
+from derailleur.engine.memory import Claim, State, StateMemory
+from derailleur.engine.plan import Piece
+from derailleur.engine.runner import Runner
 from derailleur.kernels import paged_compiled
 from derailleur.model import Decoder, layers, rotary
 from derailleur.model.mixers import PAGE_TOKENS, recurrent
@@ -149,6 +153,38 @@ def requests_of(
         )
         for i, own in enumerate(letters)
     ]
+
+
+@torch.inference_mode()
+def decode(decoder: Decoder, replayed: Graphs | None) -> list[Tensor]:
+    """Logits of steps in which rows join one after another, and pools and tables grow."""
+    device = decoder.embed.weight.device
+    memory = StateMemory(decoder, 1 << 30, torch.float32, device, has_spares=True)
+    runner = Runner(decoder, device, replayed)
+    states: list[State] = []
+    logits = []
+    for letters in ("FSKG", "GGGG", "FSKG", "GKSF", "FSKG"):
+        states += memory.allocate([Claim(Placement(letters), 200)]) or []
+        for i in range(35):
+            pieces = [Piece(state, [(7 * i + row) % 256]) for row, state in enumerate(states)]
+            output = runner.step(pieces)
+            logits.append(torch.cat([output.logits[span] for span in output.spans]))
+    return logits
+
+
+def test_logits_are_those_of_eager_steps(supernet: Decoder, recorder: Recorder) -> None:
+    replayed = decode(supernet, Graphs(supernet, recorder))
+    torch.testing.assert_close(replayed, decode(supernet, None), rtol=0, atol=0)
+    assert sum(recorder.num_replays) > 100
+
+
+@pytest.mark.gpu
+def test_logits_on_a_gpu_are_those_of_eager_steps(supernet: Decoder) -> None:
+    decoder = deepcopy(supernet).to("cuda")
+    made = graphs.cuda_graphs(decoder)
+    assert made is not None
+    torch.testing.assert_close(decode(decoder, made), decode(decoder, None), rtol=1e-3, atol=1e-3)
+    assert made._works and len(made._steps) > 4
 
 
 @pytest.mark.parametrize("letters", ["FSFS", "KGKG", "FSKG"])
