@@ -14,16 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 
 from derailleur.engine import Engine
 from derailleur.model import (
     Decoder,
-    DecoderConfig,
-    GdnConfig,
-    KdaConfig,
-    MixersConfig,
-    SlidingWindowConfig,
     save_model,
 )
 from derailleur.placement import Placement
@@ -47,32 +41,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(make_supernet: Callable[..., Decoder], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder: four layers with all mixers, a tokenizer, a chat template, three presets."""
     folder = tmp_path_factory.mktemp("run") / NAME / "model"
     folder.mkdir(parents=True)
     tokenizer = Tokenizer.train([Path(json.__file__).read_text(encoding="utf-8")], vocab_size=400)
     tokenizer.save(folder)
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
-    config = DecoderConfig(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=64,
-        num_layers=4,
-        num_heads=4,
-        num_kv_heads=2,
-        head_dim=16,
-        intermediate_size=96,
-        max_positions=1024,
-        tie_embeddings=False,
-        mixers=MixersConfig(S=SlidingWindowConfig(window_tokens=12), K=KdaConfig(), G=GdnConfig()),
-    )
-    torch.manual_seed(0)
-    decoder = Decoder(config)
-    with torch.no_grad():
-        for parameter in decoder.parameters():
-            if parameter.dim() == 2:
-                parameter.normal_(std=0.15)
-    save_model(decoder, folder)
+    save_model(make_supernet(tokenizer.vocab_size, max_positions=1024, tie_embeddings=False), folder)
     Presets([Preset(name=name, placement=Placement(letters)) for name, letters in PRESETS.items()]).save(
         folder
     )

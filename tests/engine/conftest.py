@@ -8,11 +8,6 @@ import torch
 from derailleur.engine import Engine, EngineConfig
 from derailleur.model import (
     Decoder,
-    DecoderConfig,
-    GdnConfig,
-    KdaConfig,
-    MixersConfig,
-    SlidingWindowConfig,
 )
 from derailleur.placement import Placement
 
@@ -32,27 +27,8 @@ class ByteTokenizer:
 
 
 @pytest.fixture(scope="session")
-def supernet() -> Decoder:
-    """Weights so large that texts vary and mixers disagree; a window well under the prompts."""
-    config = DecoderConfig(
-        vocab_size=EOS + 1,
-        hidden_size=64,
-        num_layers=4,
-        num_heads=4,
-        num_kv_heads=2,
-        head_dim=16,
-        intermediate_size=96,
-        max_positions=512,
-        mixers=MixersConfig(S=SlidingWindowConfig(window_tokens=12), K=KdaConfig(), G=GdnConfig()),
-    )
-    torch.manual_seed(0)
-    decoder = Decoder(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in decoder.parameters():
-            if parameter.dim() == 2:
-                parameter.normal_(std=0.15, generator=generator)
-    return decoder.eval()
+def supernet(make_supernet: Callable[..., Decoder]) -> Decoder:
+    return make_supernet(EOS + 1)
 
 
 @pytest.fixture

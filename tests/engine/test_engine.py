@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -259,6 +260,17 @@ def test_what_cannot_work_is_refused_at_once(engine: Engine) -> None:
         submit(sampling=Sampling(logit_bias={257: 1.0}))
     with pytest.raises(CapacityError, match="together 513; the context is 512"):
         submit(prompt=[1] * 500, max_tokens=13)
+    assert not engine.busy
+
+
+def test_a_request_that_never_fits_is_refused(make_engine: Callable[..., Engine]) -> None:
+    engine = make_engine(state_memory_bytes=300_000)
+    asked = Request(prompt=[1] * 200, placement=FULL, max_tokens=100)
+    assert not engine.fits(asked)
+    assert engine.fits(replace(asked, placement=Placement("GGGG")))
+    assert not engine.fits(replace(asked, placement=Placement("GGGG"), draft=FULL))
+    with pytest.raises(CapacityError, match=r"the budget is 300,000: .* raise state_memory_bytes"):
+        engine.submit(asked)
     assert not engine.busy
 
 

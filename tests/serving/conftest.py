@@ -8,18 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import torch
 from fastapi.testclient import TestClient
 
 from derailleur import serving
 from derailleur.engine import Engine, EngineConfig
 from derailleur.model import (
     Decoder,
-    DecoderConfig,
-    GdnConfig,
-    KdaConfig,
-    MixersConfig,
-    SlidingWindowConfig,
     save_model,
 )
 from derailleur.placement import Placement
@@ -30,31 +24,14 @@ PRESETS = {"full": "FFFF", "balanced": "FSKG", "fast": "GGGG"}
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(make_supernet: Callable[..., Decoder], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder: four layers with all mixers, a byte-level tokenizer, three presets."""
     folder = tmp_path_factory.mktemp("run") / "model"
     folder.mkdir()
     source = Path(json.__file__).read_text(encoding="utf-8")
     tokenizer = Tokenizer.train([source], vocab_size=400)
     tokenizer.save(folder)
-    config = DecoderConfig(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=64,
-        num_layers=4,
-        num_heads=4,
-        num_kv_heads=2,
-        head_dim=16,
-        intermediate_size=96,
-        max_positions=512,
-        mixers=MixersConfig(S=SlidingWindowConfig(window_tokens=12), K=KdaConfig(), G=GdnConfig()),
-    )
-    torch.manual_seed(0)
-    decoder = Decoder(config)
-    with torch.no_grad():
-        for parameter in decoder.parameters():
-            if parameter.dim() == 2:
-                parameter.normal_(std=0.15)
-    save_model(decoder, folder)
+    save_model(make_supernet(tokenizer.vocab_size), folder)
     details = [Preset(name=name, placement=Placement(letters)) for name, letters in PRESETS.items()]
     Presets(details).save(folder)
     return folder

@@ -223,6 +223,16 @@ def test_candidates_are_ordered_by_quality_and_lie_between_the_bounds() -> None:
     assert more.candidates == ["full", "balanced", "fast"], "one that is neither good nor fast is none"
 
 
+def test_presets_without_the_memory_are_passed_over() -> None:
+    """Unless there is none: then the engine refuses, and says what it would take."""
+    asked = [request(10)]
+    auto = controller()
+    assert taken(auto.place(asked)) == "full"
+    assert taken(auto.place(asked, fits=lambda r: r.placement != Placement("FFFF"))) == "balanced"
+    assert taken(auto.place(asked, fits=lambda r: r.placement == Placement("GGGG"))) == "fast"
+    assert taken(controller().place(asked, fits=lambda r: False)) == "full"
+
+
 def test_a_model_with_one_preset_takes_it() -> None:
     alone = Presets.full_only(Placement("FFFF"))
     auto = AutoPreset(alone, AutoConfig(token_seconds=1e-9), prefill_tokens=1, max_rows=1)

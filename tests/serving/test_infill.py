@@ -1,6 +1,7 @@
 """/infill with the bodies that llama.vim and llama.vscode send, /v1/fim/completions with Continue's."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -183,10 +184,11 @@ def test_continue_speaks_mistrals_fill_in_the_middle(
 def test_why_a_text_ends(fill: Callable[[dict], dict], tokenizer: Tokenizer) -> None:
     body = {**LLAMA_VSCODE, "n_predict": 40}
     text = fill(body)["content"]
-    word = text[6:9]
-    stopped = fill({**body, "stop": ["never there", word, word[:2]]})
-    assert stopped["content"] == text[: text.index(word[:2])]
-    assert (stopped["stop_type"], stopped["stopping_word"]) == ("word", word)
+    # The longest of those that the text had begun with when the first of them was whole.
+    word = re.search("[!-~]{2}", text)[0]
+    stopped = fill({**body, "stop": ["never there", word, word[:1] + "~never", word[:1]]})
+    assert stopped["content"] == text[: text.index(word[:1])]
+    assert stopped["stop_type"] == "word" and stopped["stopping_word"] in (word, word[:1])
     biased = fill({**body, "logit_bias": {str(tokenizer.eos_id): 100}})
     assert (biased["content"], biased["stop_type"], biased["stopping_word"]) == ("", "eos", "")
     hurried = fill({**body, "n_predict": 300, "logit_bias": {str(tokenizer.encode("\n")[0]): 50},

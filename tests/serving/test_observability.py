@@ -35,7 +35,7 @@ def metrics(client: TestClient) -> dict[tuple[str, ...], float]:
 def test_metrics_count_what_was_answered(client: TestClient) -> None:
     body = {"prompt": ["x = 1\n", "y"], "max_tokens": 6, "temperature": 0, "preset": "balanced", "n": 2}
     usage = client.post("/v1/completions", json={**body, "draft": "balanced"}).json()["usage"]
-    plain = {"max_tokens": 3, "temperature": 0, "draft": "none"}
+    plain = {"max_tokens": 3, "min_tokens": 3, "temperature": 0, "draft": "none"}
     client.post("/v1/completions", json={**plain, "prompt": "x", "placement": "KKKK"})
     client.post("/v1/completions", json={**plain, "prompt": "x", "preset": "no"})
     client.post("/v1/completions", json={"prompt": "x" * 9000})

@@ -1,9 +1,9 @@
 """Who drafts in a step: every request with a draft, as long as measured step times say that it pays.
 
-Seconds are those of whole steps, in which other requests take part; so they are kept apart by what ran and
-by how many rows there were. A draft must be worth them to its own request and to all rows of the step
-together: those that do not draft wait for it. Requests whose text a seed fixes always draft: where their
-drafts are decides which of their random numbers are used for what.
+Seconds are those of whole steps, in which other requests take part; so they are kept apart by what ran, by
+how many rows there were and by how long the prompt is. A draft must be worth them to its own request and to
+all rows of the step together: those that do not draft wait for it. Requests whose text a seed fixes always
+draft: where their drafts are decides which of their random numbers are used for what.
 """
 
 import statistics
@@ -151,4 +151,5 @@ def _expected_tokens(work: Work, chosen: Sequence[int]) -> float:
 
 def _kind(active: ActiveRequest, num_rows: int) -> Hashable:
     """Steps of one kind take about equally long, but for their drafts."""
-    return active.request.placement, active.request.draft, num_rows.bit_length()
+    request = active.request
+    return request.placement, request.draft, num_rows.bit_length(), len(request.prompt).bit_length()

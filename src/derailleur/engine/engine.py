@@ -187,13 +187,19 @@ class Engine:
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}, "
                 f"together {needed}; the context is {self.max_context}"
             )
-        claims = [Claim(request.placement, needed)]
-        if isinstance(request.draft, Placement):
-            claims.append(Claim(request.draft, needed, scratch=True))
-        self.memory.check(claims)
+        if not self.fits(request):
+            raise CapacityError(
+                f"the request needs {self._required_bytes(request):,} bytes of state, "
+                f"the budget is {self.memory.budget_bytes:,}: "
+                "ask for fewer tokens or a cheaper placement, or raise state_memory_bytes"
+            )
         self._active[active.id] = active
         self.scheduler.waiting.append(active)
         return active.id
+
+    def fits(self, request: Request) -> bool:
+        """Whether the states of a request have room where nothing else has any."""
+        return self._required_bytes(request) <= self.memory.budget_bytes
 
     def cancel(self, request_id: int) -> None:
         """End a request and free its memory; nothing happens if it ended before."""
@@ -338,6 +344,14 @@ class Engine:
             endings=endings,
             constraint=None if grammar is None else self._grammars.constraint(grammar, endings),
         )
+
+    def _required_bytes(self, request: Request) -> int:
+        """Of its states, when it has all its tokens."""
+        num_tokens = len(request.prompt) + request.max_tokens
+        claims = [Claim(request.placement, num_tokens)]
+        if isinstance(request.draft, Placement):
+            claims.append(Claim(request.draft, num_tokens, scratch=True))
+        return self.memory.required_bytes(claims)
 
     def _check(self, placement: Placement) -> None:
         """Raise PlacementError if the model has no such placement."""

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from derailleur.engine.pages import CountedPool, Pages, PageTable
 from derailleur.engine.prefix import Prefix, PrefixCache, SharedPages
-from derailleur.errors import CapacityError
 from derailleur.model.decoder import Decoder, DecoderLayer
 from derailleur.model.mixers import MAX_TRACE_TOKENS, PAGE_TOKENS, KeyValuePages, Mixer, Paging, Snapshot
 from derailleur.placement.placement import Placement
@@ -176,18 +175,9 @@ class StateMemory:
             used[letter] += int(held.sum()) * pool.bytes_per_entry
         return used
 
-    def check(self, claims: Sequence[Claim]) -> None:
-        """Refuse what can never be granted.
-
-        Raises:
-            CapacityError: if the claims exceed the whole budget.
-        """
-        required = sum(pool.bytes_per_entry * count for pool, count in self._needed(claims).items())
-        if required > self.budget_bytes:
-            raise CapacityError(
-                f"the request needs {required:,} bytes of state, the budget is {self.budget_bytes:,}: "
-                "ask for fewer tokens or a cheaper placement, or raise state_memory_bytes"
-            )
+    def required_bytes(self, claims: Sequence[Claim]) -> int:
+        """What claims take that share nothing; beyond the budget they can never be granted."""
+        return sum(pool.bytes_per_entry * count for pool, count in self._needed(claims).items())
 
     def allocate(self, claims: Sequence[Claim]) -> list[State] | None:
         """Grant all claims, or none: None means that other requests must finish first."""
@@ -392,7 +382,7 @@ def _num_ring_pages(paging: Paging) -> int | None:
 def _shared(layer: Slot | PageTable, num_tokens: int) -> SharedPages | Snapshot:
     """A layer's part of a prefix."""
     if isinstance(layer, Slot):
-        return layer.pool.pool.snapshot(layer.number, num_tokens)
+        return layer.pool.pool.snapshot(layer.number)
     pages = layer.entries[: math.ceil(num_tokens / PAGE_TOKENS)].copy()
     layer.pool.share(pages)
     return SharedPages(layer.pool, pages)

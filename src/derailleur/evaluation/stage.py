@@ -59,7 +59,11 @@ class EvaluateConfig(Config):
     loss: LossConfig = Field(LossConfig(), description="bits per byte, next-token accuracy")
     infilling: InfillingConfig = Field(InfillingConfig(), description="single-line infilling")
     speed: SpeedConfig = Field(SpeedConfig(), description="decode speed")
-    engine: EngineConfig = Field(EngineConfig(), description="the engine that decodes")
+    engine: EngineConfig = Field(
+        # No prompt is asked twice: what it leaves behind would only take memory.
+        EngineConfig(prefix_cache=False),
+        description="the engine that decodes",
+    )
     seed: int = Field(0, ge=0, description="of the choice of held-out files and lines")
 
     def rng(self, purpose: str) -> np.random.Generator:

@@ -80,15 +80,19 @@ class AutoPreset:
         """What is taken without load."""
         return self._placements[0]
 
-    def place(self, requests: Sequence[Request]) -> list[Request]:
+    def place(
+        self, requests: Sequence[Request], *, fits: Callable[[Request], bool] = lambda request: True
+    ) -> list[Request]:
         """The requests of one call, under the placement that is chosen for them all.
 
-        A draft of that very placement would cost what it spares: it is dropped.
+        Args:
+            fits: whether the engine has memory enough for a request; a preset under which it has not is
+                passed over, unless there is no other.
         """
-        placement = self._placements[self._choose(requests)]
-        return [
-            replace(r, placement=placement, draft=None if r.draft == placement else r.draft) for r in requests
-        ]
+        placed = [_under(placement, requests) for placement in self._placements]
+        fitting = [place for place, own in enumerate(placed) if all(map(fits, own))]
+        self._last = self._choose(requests, fitting or range(len(placed)))
+        return placed[self._last]
 
     def begin(self, request_id: int, request: Request) -> None:
         """The engine took a request on, whoever chose its placement."""
@@ -102,20 +106,25 @@ class AutoPreset:
         """Learn from a step; see `Forecast.observe`."""
         self._forecast.observe(seconds, deltas, num_running=num_running)
 
-    def _choose(self, requests: Sequence[Request]) -> int:
-        """The place among the candidates; becomes the last one taken."""
+    def _choose(self, requests: Sequence[Request], places: Sequence[int]) -> int:
+        """One of the places among the candidates."""
         last = 0 if self._forecast.calm else self._last
-        self._last = len(self._placements) - 1
-        for place, placement in enumerate(self._placements[:-1]):
-            forecast = self._forecast.latency(requests, self._price(placement))
+        for place in places[:-1]:
+            forecast = self._forecast.latency(requests, self._price(self._placements[place]))
             if forecast.within(self.target, _ROOM_TO_CLIMB if place < last else _ROOM):
-                self._last = place
-                break
-        return self._last
+                return place
+        return places[-1]
 
     def _price(self, placement: Placement) -> Price:
         """Of a placement that is no preset nothing is known: it counts as the dearest one."""
         return self._prices.get(placement, self._dearest)
+
+
+def _under(placement: Placement, requests: Sequence[Request]) -> list[Request]:
+    """Requests under a placement; a draft of that very one would cost what it spares, and is dropped."""
+    return [
+        replace(r, placement=placement, draft=None if r.draft == placement else r.draft) for r in requests
+    ]
 
 
 def measured(presets: Presets) -> bool:

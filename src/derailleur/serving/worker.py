@@ -182,7 +182,7 @@ class EngineWorker:
             raise OverloadedError("too many requests are waiting", retry_after_seconds=_RETRY_SECONDS)
         if auto:
             assert self._auto is not None, "a job whose placement nobody chooses"
-            requests = self._auto.place(requests)
+            requests = self._auto.place(requests, fits=engine.fits)
         for place, request in enumerate(requests):
             request_id = engine.submit(request)
             self._streams[request_id] = (stream, place)

@@ -162,20 +162,14 @@ class Pool:
         for x in self.tensors().values():
             x[slots] = 0
 
-    def copy(self, source: int, targets: Tensor) -> None:
-        """Copy one slot's state to others."""
-        for x in self.tensors().values():
-            x[targets] = x[source].clone()
-
-    def snapshot(self, slot: int, num_tokens: int) -> Snapshot:
-        """Copy what a request of `num_tokens` tokens has written; nothing after changes the copy."""
+    def snapshot(self, slot: int) -> Snapshot:
+        """Copy what a slot holds; nothing after changes the copy."""
         return {name: x[slot].clone() for name, x in self.tensors().items()}
 
     def restore(self, slot: int, snapshot: Snapshot) -> None:
         """Set a slot of this pool, or of another of the same mixer, to a snapshot."""
         for name, x in self.tensors().items():
-            saved = snapshot[name]
-            x[slot][tuple(slice(size) for size in saved.shape)] = saved
+            x[slot] = snapshot[name]
 
     def resize(self, num_slots: int) -> None:
         """Have `num_slots`; what those hold that were there before is kept, new ones hold anything."""

@@ -17,7 +17,7 @@ from derailleur.kernels import (
     causal_attention,
     extend_pages,
 )
-from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Paging, Pool, Rows, Snapshot
+from derailleur.model.mixers.base import MAX_TRACE_TOKENS, Paging, Pool, Rows
 
 
 @dataclass
@@ -60,9 +60,6 @@ class KeyValuePool(Pool):
         mask[place] = rows.visible
         keys, values = self.keys[rows.span, :, :length], self.values[rows.span, :, :length]
         return cached_attention(spread, keys, values, mask)[place]
-
-    def snapshot(self, slot: int, num_tokens: int) -> Snapshot:
-        return {name: x[slot, :, :num_tokens].clone() for name, x in self.tensors().items()}
 
     def _store(self, k: Tensor, v: Tensor, slots: Tensor, entries: Tensor) -> None:
         index = (slots.view(-1, 1), slice(None), entries)
