@@ -185,5 +185,5 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
 
 
 def test_importing_the_corpus_does_not_import_torch() -> None:
-    script = "import sys, derailleur.corpus, derailleur.cli.corpus; sys.exit('torch' in sys.modules)"
+    script = "import sys, derailleur.corpus, derailleur.cli.curate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

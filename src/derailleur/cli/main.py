@@ -11,9 +11,9 @@ from derailleur.errors import DerailleurError, UserError
 
 COMMANDS = {
     "run": ("derailleur.cli.run", "a whole recipe, from source files to a report"),
-    "curate": ("derailleur.cli.corpus", "source files -> training documents"),
-    "dedup": ("derailleur.cli.corpus", "near-duplicates of a Parquet or JSONL file alone"),
-    "pii": ("derailleur.cli.corpus", "scan or redact personal data and secrets"),
+    "curate": ("derailleur.cli.curate", "source files -> training documents"),
+    "dedup": ("derailleur.cli.dedup", "near-duplicates of a Parquet or JSONL file alone"),
+    "pii": ("derailleur.cli.pii", "scan or redact personal data and secrets"),
     "tokenize": ("derailleur.cli.tokens", "documents -> tokenizer and packed shards"),
     "pretrain": ("derailleur.cli.training", "train a teacher"),
     "import": ("derailleur.cli.model", "a Hugging Face checkpoint as teacher"),
