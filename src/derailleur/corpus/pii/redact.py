@@ -94,8 +94,10 @@ def _replacement(value: str, tag: Tag, config: PiiConfig, repository: str) -> st
         case "IP_ADDRESS":
             private = _private_address(number, version=6 if ":" in address else 4)
             return f"{_network(private, int(prefix))}/{prefix}" if slash else private
-        case "KEY" | "PRIVATE_KEY":
+        case "KEY" | "PASSWORD" | "PRIVATE_KEY":
             return _spell(number, _ALPHANUMERIC, _KEY_CHARACTERS)
+        case "NAME" | "USERNAME":
+            return _spell(number, string.ascii_lowercase, 5)
 
 
 def _private_address(number: int, *, version: Literal[4, 6]) -> str:

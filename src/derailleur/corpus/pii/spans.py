@@ -4,11 +4,12 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, get_args
 
-Tag = Literal["EMAIL", "IP_ADDRESS", "KEY", "PRIVATE_KEY"]
+Tag = Literal["EMAIL", "IP_ADDRESS", "KEY", "PASSWORD", "PRIVATE_KEY", "NAME", "USERNAME"]
 
-TAGS: tuple[Tag, ...] = ("EMAIL", "IP_ADDRESS", "KEY", "PRIVATE_KEY")
+TAGS: tuple[Tag, ...] = get_args(Tag)
+"""The last two come from recognizers only; no detector finds them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
