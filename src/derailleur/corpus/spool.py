@@ -32,6 +32,12 @@ class Ragged:
     def __getitem__(self, row: int) -> NDArray[Any]:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
+    @classmethod
+    def mapped(cls, path: Path, dtype: type[np.generic]) -> "Ragged":
+        """The rows that a spool with `keep_offsets` left at `path`, memory-mapped."""
+        offsets = np.load(_offsets_path(path), mmap_mode="r")
+        return cls(_mapped(path, np.dtype(dtype), empty=offsets[-1] == 0), offsets)
+
 
 class Spool:
     """Writes rows to a scratch file; `finish` gives them back as a memory map."""
@@ -63,10 +69,20 @@ class Spool:
         self._stream.write(values.data)
         self._offsets.extend((self._offsets[-1] + np.cumsum(sizes)).tolist())
 
-    def finish(self) -> Ragged:
-        """Close the file and map it."""
+    def finish(self, *, keep_offsets: bool = False) -> Ragged:
+        """Close the file and map it; with `keep_offsets`, `Ragged.mapped` finds the rows again."""
         self._stream.close()
         offsets = np.array(self._offsets, dtype=np.int64)
-        if offsets[-1] == 0:  # an empty file cannot be mapped
-            return Ragged(np.empty(0, self._dtype), offsets)
-        return Ragged(np.asarray(np.memmap(self._path, self._dtype, mode="r")), offsets)
+        if keep_offsets:
+            np.save(_offsets_path(self._path), offsets)
+        return Ragged(_mapped(self._path, self._dtype, empty=offsets[-1] == 0), offsets)
+
+
+def _offsets_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.offsets.npy")
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], *, empty: bool) -> NDArray[Any]:
+    if empty:  # an empty file cannot be mapped
+        return np.empty(0, dtype)
+    return np.asarray(np.memmap(path, dtype, mode="r"))
