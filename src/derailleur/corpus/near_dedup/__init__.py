@@ -1,0 +1,36 @@
+"""Near-duplicates: LSH candidates, verified by exact Jaccard, resolved in the order of rank.
+
+With the default rule a document is dropped only if its Jaccard similarity with a *kept* document reaches
+the threshold, so that nothing vanishes through a chain of documents that resemble each other pair by pair.
+
+Three tasks that meet in files: `sketch_shard` for every shard, `join_partition` for every range of band
+keys, and one `resolve`.
+"""
+
+from derailleur.corpus.near_dedup.config import NearDedupConfig
+from derailleur.corpus.near_dedup.in_process import NearDuplicates, near_duplicates
+from derailleur.corpus.near_dedup.join import join_partition, num_partitions
+from derailleur.corpus.near_dedup.resolve import (
+    DROPPED,
+    REASONS,
+    NearDedupCounts,
+    find_dropped,
+    read_dropped,
+    resolve,
+)
+from derailleur.corpus.near_dedup.sketch import sketch_shard
+
+__all__ = [
+    "DROPPED",
+    "REASONS",
+    "NearDedupConfig",
+    "NearDedupCounts",
+    "NearDuplicates",
+    "find_dropped",
+    "join_partition",
+    "near_duplicates",
+    "num_partitions",
+    "read_dropped",
+    "resolve",
+    "sketch_shard",
+]

@@ -1,0 +1,45 @@
+"""Sorting pairs by a key that is a hash."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from derailleur.compiled import compiled
+
+
+@compiled
+def sort_pairs(
+    keys: NDArray[np.uint64], values: NDArray[np.uint32], fixed_bits: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    """Sort pairs by key; pairs of one key keep their order.
+
+    Hashes are spread evenly, so their highest bits alone put each almost where it belongs, and a last
+    insertion sort moves hardly anything.
+
+    Args:
+        fixed_bits: so many of the highest bits are the same in all keys.
+    """
+    bits = 1
+    while (1 << bits) < len(keys):
+        bits += 1
+    left, right = np.uint64(fixed_bits), np.uint64(64 - bits)
+    ends = np.zeros((1 << bits) + 1, np.int64)
+    for key in keys:
+        ends[((key << left) >> right) + np.uint64(1)] += 1
+    for bucket in range(1, len(ends)):
+        ends[bucket] += ends[bucket - 1]
+    sorted_keys, sorted_values = np.empty_like(keys), np.empty_like(values)
+    for index in range(len(keys)):
+        bucket = (keys[index] << left) >> right
+        sorted_keys[ends[bucket]] = keys[index]
+        sorted_values[ends[bucket]] = values[index]
+        ends[bucket] += 1
+    for index in range(1, len(keys)):
+        key, value = sorted_keys[index], sorted_values[index]
+        place = index
+        while place > 0 and sorted_keys[place - 1] > key:
+            sorted_keys[place] = sorted_keys[place - 1]
+            sorted_values[place] = sorted_values[place - 1]
+            place -= 1
+        sorted_keys[place] = key
+        sorted_values[place] = value
+    return sorted_keys, sorted_values
