@@ -56,13 +56,19 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: naming the file and the line.
     """
+    for _, row in read_numbered_jsonl(path):
+        yield row
+
+
+def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same rows, each with the number of its line, from 1."""
     check_file(path)
     number = 0
     try:
         with pa.input_stream(path, compression=COMPRESSIONS.get(path.suffix)) as stream:
             for number, line in enumerate(io.BufferedReader(stream), 1):
                 if line.strip():
-                    yield _checked_row(json.loads(line), f"{path}:{number}")
+                    yield number, _checked_row(json.loads(line), f"{path}:{number}")
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{number}: not JSON: {error.msg}") from None
     except UnicodeDecodeError:
