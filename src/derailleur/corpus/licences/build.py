@@ -38,7 +38,8 @@ def build(folder: Path, out: Path = DATA) -> None:
     listed = _from_npm(folder, "spdx-license-list", "spdx-full.json")
     rows = _licences(folder, listed)
     catalogue = {"licences": rows, "exceptions": sorted(_from_npm(folder, "spdx-exceptions", "index.json"))}
-    write_bytes(out / LICENCES, (json.dumps(catalogue, indent=0, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(catalogue, ensure_ascii=False).replace("}, {", "},\n{")  # a line a licence
+    write_bytes(out / LICENCES, f"{text}\n".encode())
     current = {row["id"] for row in rows if not row["deprecated"]}
     lines = [
         json.dumps({"id": id, "text": text}, ensure_ascii=False)

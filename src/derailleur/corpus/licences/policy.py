@@ -2,8 +2,8 @@
 
 Sources, the most specific first: the file's own header, the nearest licence file above it, the nearest
 package description, the table of repositories. The first that says something is *the* licence. Where a later
-one says otherwise (an MIT header in a GPL repository), `conflicts: strictest` asks that the policy allow both:
-to lose a file costs little, to train on one against its licence may cost much.
+one says otherwise (an MIT header in a GPL repository), `conflicts: strictest` asks that the policy allow
+both: to lose a file costs little, to train on one against its licence may cost much.
 """
 
 import difflib
@@ -22,6 +22,7 @@ from derailleur.corpus.licences.classes import LICENCE_CLASSES
 from derailleur.corpus.licences.expression import Leaf, evaluate, parse
 
 LicenceSource = Literal["header", "file", "declared", "metadata"]
+Conflicts = Literal["strictest", "nearest"]
 
 _CUSTOM = "LicenseRef-"
 
@@ -67,7 +68,7 @@ class LicencePolicy(Config):
         "drop", description="files under a licence that is not recognised"
     )
     no_licence: Literal["keep", "drop"] = Field("drop", description="files of which nothing states a licence")
-    conflicts: Literal["strictest", "nearest"] = Field(
+    conflicts: Conflicts = Field(
         "strictest",
         description="where sources differ: all of them must be allowed, or the most specific alone",
     )
@@ -76,10 +77,6 @@ class LicencePolicy(Config):
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_checked(name) for name in names)
-
-
-RECORD = LicencePolicy(allow=LICENCE_CLASSES, unknown="keep", no_licence="keep")
-PERMISSIVE = LicencePolicy(allow=("permissive", "public_domain"))
 
 
 class LicenceConfig(Config):
@@ -96,26 +93,28 @@ class LicenceConfig(Config):
         Raises:
             ConfigError: if the file is missing, or a key or an identifier in it is unknown.
         """
-        if self.policy in ("record", "permissive"):
-            return RECORD if self.policy == "record" else PERMISSIVE
+        if self.policy == "record":
+            return LicencePolicy(allow=LICENCE_CLASSES, unknown="keep", no_licence="keep")
+        if self.policy == "permissive":
+            return LicencePolicy(allow=("permissive", "public_domain"))
         return validate(LicencePolicy, read_yaml(Path(self.policy)), source=self.policy)
 
 
-def file_licence(statements: Sequence[Statement], policy: LicencePolicy = RECORD) -> FileLicence:
+def file_licence(statements: Sequence[Statement], conflicts: Conflicts = "strictest") -> FileLicence:
     """Settle what a file's licence is.
 
     Args:
         statements: the most specific source first; those without licences say nothing.
 
     Returns:
-        The first statement, and with `conflicts: strictest` what later ones add. A licence that is not
+        The first statement, and under `strictest` what later ones add. A licence that is not
         recognised counts only where nothing else is known.
     """
     known = [
         statement for statement in statements if statement.licences and UNKNOWN not in statement.licences
     ]
     speaking = known or [statement for statement in statements if statement.licences]
-    if policy.conflicts == "nearest":
+    if conflicts == "nearest":
         speaking = speaking[:1]
     licences: dict[str, None] = {}
     telling = []
