@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derailleur.corpus.minhash import Sketches
-from derailleur.corpus.near_dedup import NearDedupConfig, NearDuplicates, jaccard, near_duplicates, resolve
+from derailleur.corpus.near_dedup import NearDedupConfig, NearDuplicates, near_duplicates
+from derailleur.corpus.near_dedup.walk import jaccard
 from derailleur.corpus.spool import Ragged
 
 CONFIG = NearDedupConfig()
@@ -114,24 +114,6 @@ def test_thousands_of_copies_cost_one_comparison_each(tmp_path: Path) -> None:
     result = deduplicate(copies, tmp_path)
     assert not result.survivors.any()
     assert result.num_verified == len(copies) - 1
-
-
-def sketches(sets: list[list[int]], band_keys: list[list[int]]) -> Sketches:
-    stops = np.cumsum([len(members) for members in sets])
-    shingles = np.array([member for members in sets for member in members], np.uint64)
-    return Sketches(shingles, np.r_[0, stops[:-1]], stops, np.array(band_keys, np.uint64))
-
-
-def test_too_many_candidates_are_cut_to_those_that_share_most_bands() -> None:
-    """Documents 0 to 4 resemble nothing; 5 meets 0 to 3 in one band and its true duplicate 4 in two."""
-    sets = [[n, 100 + n] for n in range(4)] + [list(range(200, 210)), list(range(200, 211))]
-    keys = [[1, 10 + n] for n in range(4)] + [[1, 20], [1, 20]]
-    config = NearDedupConfig(num_bands=2, rows_per_band=1, max_candidates=1)
-    result = resolve(sketches(sets, keys), config)
-    assert result.survivors.tolist() == [0, 1, 2, 3, 4, 4]
-    assert result.num_capped == 4, "2, 3, 4 and 5 met more than one kept document"
-    assert result.num_candidates == 0 + 1 + 2 + 3 + 4 + 5
-    assert result.num_verified == 5
 
 
 @given(

@@ -59,7 +59,8 @@ def sequential_clusters(memberships: Memberships, bases: NDArray[np.int64], room
     """Fill `bases` with the cluster of each document, named by its best-ranked one.
 
     Documents enter an index by rank. One that meets others there joins the cluster of the best of them
-    that already has one by its own name; if none has, it opens one under the name of the best of all.
+    that already has one by its own name; if none has, it opens one under the name of the best of all,
+    which then is in no other (in the original it stays a member of the one that it had joined, too).
 
     Args:
         bases: [documents] to fill; a document that meets nobody is alone, unless others join it.
@@ -111,7 +112,7 @@ def join_clusters(
         if best_base < nobody:
             bases[document] = best_base
         elif best < nobody:
-            bases[document] = best
+            bases[document] = bases[best] = best  # out of whatever cluster it had joined
             return row + 1, best
     return len(rows) - 1, -1
 
@@ -139,7 +140,7 @@ def place_clusters(bases: NDArray[np.int64], places: NDArray[np.int64]) -> int:
         places[base] += 1
     end = 0
     for base in range(len(bases)):
-        size = places[base]
+        size = int(places[base])
         places[base] = end if size > 1 else -1
         end += size + 1 if size > 1 else 0
     return end

@@ -59,7 +59,7 @@ class NearDedupConfig(Config):
     rule: Literal["verified", "extremes", "components"] = Field(
         "verified",
         description="verified: dropped only if alike enough to a kept document | extremes: the same, but "
-        "inside the clusters of a sequential index | components: all that candidate pairs connect, unverified",
+        "inside clusters of a sequential index | components: all that candidate pairs connect, unverified",
     )
     max_candidates: int = Field(
         1000, ge=1, description="most candidates verified per document, those that share most bands first"

@@ -151,7 +151,7 @@ def _components(
         similarities = np.ones(len(survivors))
         is_dropped = survivors != documents
         similarities[is_dropped] = similarities_of(
-            documents[is_dropped], survivors[is_dropped], sets.addresses, sets.sizes
+            documents[is_dropped], survivors[is_dropped], sets.addresses, sets.sizes, 0.0
         )
         yield first, survivors, similarities
 

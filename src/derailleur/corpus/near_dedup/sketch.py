@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def sketch_shard(contents: Ragged, ranks: NDArray[np.int64], config: NearDedupCo
     sorted_keys, sorted_rows = sort_pairs(
         np.concatenate(keys)[with_keys].ravel(), np.repeat(with_keys.astype(np.uint32), config.num_bands), 0
     )
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "ranks": ranks[ranks >= 0],
         "offsets": offsets,
         "shingles": np.concatenate(shingles),

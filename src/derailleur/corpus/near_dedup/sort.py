@@ -1,15 +1,19 @@
 """Sorting pairs by a key that is a hash."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from derailleur.compiled import compiled
 
+Value = TypeVar("Value", bound=np.integer)
+
 
 @compiled
 def sort_pairs(
-    keys: NDArray[np.uint64], values: NDArray[np.uint32], fixed_bits: int
-) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    keys: NDArray[np.uint64], values: NDArray[Value], fixed_bits: int
+) -> tuple[NDArray[np.uint64], NDArray[Value]]:
     """Sort pairs by key; pairs of one key keep their order.
 
     Hashes are spread evenly, so their highest bits alone put each almost where it belongs, and a last

@@ -116,13 +116,16 @@ def similarities_of(
     others: NDArray[np.int64],
     addresses: NDArray[np.int64],
     sizes: NDArray[np.int32],
+    threshold: float,
 ) -> NDArray[np.float64]:
-    """The exact similarity of each document with another."""
+    """The exact similarity of each document with another, 0 where it does not reach the threshold."""
     similarities = np.empty(len(documents), np.float64)
     for index in range(len(documents)):
         document, other = documents[index], others[index]
         similarities[index] = jaccard(
-            _shingles(addresses[document], sizes[document]), _shingles(addresses[other], sizes[other]), 0.0
+            _shingles(addresses[document], sizes[document]),
+            _shingles(addresses[other], sizes[other]),
+            threshold,
         )
     return similarities
 
