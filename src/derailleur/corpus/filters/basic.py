@@ -3,7 +3,9 @@
 Longest line, mean line and alphanumeric share, as in SantaCoder (Ben Allal et al. 2023, arXiv:2301.03988).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,13 @@ from pydantic import Field
 
 from derailleur.compiled import compiled
 from derailleur.config import Config
+from derailleur.corpus.filters.rules import PERCENTILES, Filterable, Rule, register
 from derailleur.corpus.ledger import Verdict
 
 _NEWLINE, _RETURN = ord("\n"), ord("\r")
 
 
-class FilterConfig(Config):
+class BasicConfig(Config):
     """Bounds of the basic filters; a file at a bound is kept."""
 
     max_line_length: int = Field(1000, ge=1, description="longest line, characters")
@@ -54,16 +57,43 @@ def line_statistics(content: bytes) -> LineStatistics:
     )
 
 
-def basic_filter(content: bytes, config: FilterConfig) -> Verdict | None:
+@register("basic")
+class BasicFilter:
+    """Drops data, minified and generated files by the look of their lines."""
+
+    percentiles: ClassVar[tuple[int, ...]] = PERCENTILES
+
+    def __init__(self, config: BasicConfig) -> None:
+        self.rules = (
+            Rule("longest_line", "long_line", maximum=config.max_line_length, detail="{:.0f} characters"),
+            Rule(
+                "mean_line",
+                "mean_line_length",
+                maximum=config.max_mean_line_length,
+                detail="{:.1f} characters",
+            ),
+            Rule("alphanumeric_share", "alphanumeric_share", minimum=config.min_alphanumeric_share),
+        )
+
+    def measure(self, document: Filterable) -> Mapping[str, float]:
+        """Longest line, mean line, alphanumeric share."""
+        return _measures(document.content)
+
+
+def basic_filter(content: bytes, config: BasicConfig) -> Verdict | None:
     """The reason to drop a file, or None."""
+    measures = _measures(content)
+    verdicts = (rule.verdict(measures[rule.measure]) for rule in BasicFilter(config).rules)
+    return next((verdict for verdict in verdicts if verdict), None)
+
+
+def _measures(content: bytes) -> dict[str, float]:
     measured = line_statistics(content)
-    if measured.longest_line > config.max_line_length:
-        return Verdict("dropped", "long_line", f"{measured.longest_line} characters")
-    if measured.mean_line > config.max_mean_line_length:
-        return Verdict("dropped", "mean_line_length", f"{measured.mean_line:.1f} characters")
-    if measured.alphanumeric_share < config.min_alphanumeric_share:
-        return Verdict("dropped", "alphanumeric_share", f"{measured.alphanumeric_share:.3f}")
-    return None
+    return {
+        "longest_line": measured.longest_line,
+        "mean_line": measured.mean_line,
+        "alphanumeric_share": measured.alphanumeric_share,
+    }
 
 
 @compiled
