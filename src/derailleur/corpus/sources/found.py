@@ -1,6 +1,5 @@
-"""Finds the files of the sources and puts them in the order of their rank. Opens no file."""
+"""Finds the files of source folders and puts them in the order of their rank. Opens no file."""
 
-import difflib
 import hashlib
 import os
 import re
@@ -10,49 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, field_validator
-
-from derailleur.config import Config
-from derailleur.corpus.languages import KNOWN_LANGUAGES, language_of
+from derailleur.corpus.languages import language_of
 from derailleur.corpus.ledger import Verdict
+from derailleur.corpus.sources.config import SourceConfig
+from derailleur.corpus.sources.opening import _INSTALLED, PYTHON_STDLIB
 from derailleur.errors import DataError
 
-PYTHON_STDLIB = "python-stdlib"
-"""The source that means the standard library of the running interpreter."""
-
-_INSTALLED = frozenset({"site-packages", "dist-packages", "__pycache__"})
-
 HELDOUT, TRAIN = "heldout", "train"
-
-
-class SourceConfig(Config):
-    """Which files of the sources are wanted, and which of them are held out."""
-
-    languages: tuple[str, ...] = Field((), description="languages to keep; empty keeps every known one")
-    include: tuple[str, ...] = Field((), description="path globs, one must match; empty matches all")
-    exclude_folders: tuple[str, ...] = Field(
-        (".git", ".hg", ".svn", ".venv", "__pycache__", "dist-packages", "node_modules", "site-packages"),
-        description="names of folders that are not entered",
-    )
-    max_file_bytes: int = Field(1_000_000, ge=1, description="larger files are dropped unread, bytes")
-    heldout_fraction: float = Field(0.05, ge=0, lt=1, description="share of paths that is held out")
-    heldout_salt: str = Field("", description="another salt holds out other files")
-
-    @field_validator("languages", "include", "exclude_folders", mode="before")
-    @classmethod
-    def _split_commas(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-
-    @field_validator("languages")
-    @classmethod
-    def _known(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
-        for language in languages:
-            if language not in KNOWN_LANGUAGES:
-                near = difflib.get_close_matches(language, KNOWN_LANGUAGES, n=1, cutoff=0)
-                raise ValueError(f"unknown language '{language}'; did you mean '{near[0]}'?")
-        return languages
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,32 @@
+"""Where files come from: folders, git repositories, archives, tables; each read in units of its own."""
+
+from derailleur.corpus.sources.config import ArchiveLimits, SourceConfig
+from derailleur.corpus.sources.entry import Entry, Source, Unit
+from derailleur.corpus.sources.found import (
+    HELDOUT,
+    TRAIN,
+    SourceFile,
+    find_files,
+    fingerprint,
+    is_heldout,
+    resolve_sources,
+)
+from derailleur.corpus.sources.opening import PYTHON_STDLIB, open_sources, read_unit
+
+__all__ = [
+    "HELDOUT",
+    "PYTHON_STDLIB",
+    "TRAIN",
+    "ArchiveLimits",
+    "Entry",
+    "Source",
+    "SourceConfig",
+    "SourceFile",
+    "Unit",
+    "find_files",
+    "fingerprint",
+    "is_heldout",
+    "open_sources",
+    "read_unit",
+    "resolve_sources",
+]

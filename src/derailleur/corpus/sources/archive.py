@@ -1,0 +1,206 @@
+"""Archives as sources: tar and zip in all their dresses, read without being unpacked to disk."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from derailleur.corpus.ledger import Verdict
+from derailleur.corpus.sources.batching import batches
+from derailleur.corpus.sources.compression import COMPRESSIONS, RefusedError, Unpacked
+from derailleur.corpus.sources.config import SourceConfig
+from derailleur.corpus.sources.entry import Entry, Unit, refused
+from derailleur.corpus.sources.files import file_fingerprint, open_regular, reason
+from derailleur.corpus.sources.members import Member, member_path, survey
+from derailleur.corpus.sources.selection import Selection, lfs_pointer, printable
+from derailleur.corpus.sources.tar import tar_members
+from derailleur.corpus.sources.zip import zip_members
+
+ARCHIVE = "archive"
+
+_ZIPS = (".zip", ".whl", ".jar", ".egg")
+_TARS: Mapping[str, str | None] = {
+    ".tar": None,
+    ".tgz": "gzip",
+    ".crate": "gzip",
+    ".tbz2": "bz2",
+    ".txz": "xz",
+    ".tzst": "zstd",
+} | {f".tar{suffix}": compression for suffix, compression in COMPRESSIONS.items()}
+
+_WHEEL_TAGS = re.compile(r"(?<=\d)(?:-\d[^-]*)?-[^-]+-[^-]+-[^-]+$")
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive, by its name."""
+    return _suffix(name) is not None
+
+
+def archive_name(name: str) -> str:
+    """What an archive's content is called: `requests-2.32.0` for its sdist and its wheel alike."""
+    suffix = _suffix(name) or ""
+    stem = printable(name[: len(name) - len(suffix)])
+    return _WHEEL_TAGS.sub("", stem) if suffix == ".whl" else stem.removesuffix(".orig")
+
+
+@dataclass(frozen=True)
+class ArchiveSource:
+    """The files of one archive; if all lie in one folder, their paths begin inside it.
+
+    Attributes:
+        name: also the repository's.
+        depth: in how many other archives or folders this one was found.
+    """
+
+    name: str
+    path: Path
+    config: SourceConfig
+    depth: int = 0
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the archive's path, size and time."""
+        return file_fingerprint(self.path)
+
+    def units(self, unit_bytes: int) -> Iterator[Unit]:
+        """Runs of members of a zip archive; a tar archive has no directory and is one unit."""
+        where = {"path": str(self.path), "repository": self.name, "depth": self.depth}
+        num_bytes = self.path.stat().st_size
+        if _suffix(self.path.name) not in _ZIPS:
+            yield Unit(self.name, ARCHIVE, num_bytes, None, where | {"first": 0, "last": None})
+            return
+        try:
+            with open_regular(self.path) as stream:
+                members = list(archive_members(stream, self.path.name, self.config))
+        except RefusedError as error:
+            place = _Place(self.path.name, self.name, "", self.depth)
+            yield refused(self.name, _refusal(place, error.verdict, num_bytes))
+            return
+        most = self.config.max_file_bytes
+        sized = ((None, member.num_bytes if member.num_bytes <= most else 0) for member in members)
+        first = 0
+        for batch, batch_bytes in batches(sized, unit_bytes):
+            last = first + len(batch)
+            yield Unit(self.name, ARCHIVE, batch_bytes, len(batch), where | {"first": first, "last": last})
+            first = last
+
+
+def read_archive(unit: Unit, config: SourceConfig) -> Iterator[Entry]:
+    """Read an archive, or a run of its members; one that is damaged or dangerous gives a single entry."""
+    where = unit.payload
+    path = Path(where["path"])
+    place = _Place(path.name, where["repository"], "", where["depth"])
+    try:
+        with open_regular(path) as stream:
+            yield from _Reader(config).entries(stream, place, where["first"], where["last"])
+    except OSError as error:
+        yield _refusal(place, Verdict("quarantined", "unreadable", reason(error)), unit.num_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an archive was found.
+
+    Attributes:
+        name: its file's.
+        repository: what its files belong to.
+        inside: the archives that it lies in, each followed by `!`.
+        depth: how many folders and archives were opened to find it.
+    """
+
+    name: str
+    repository: str
+    inside: str
+    depth: int
+
+    @property
+    def origin(self) -> str:
+        return f"{self.inside}{printable(self.name)}"
+
+
+class _Reader:
+    """Reads archives, and archives in them as deep as the configuration allows."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._config = config
+        self._selection = Selection(config)
+
+    def entries(
+        self, stream: IO[bytes], place: _Place, first: int = 0, last: int | None = None
+    ) -> Iterator[Entry]:
+        """The files among the members `first` to `last`; before any is given, all are looked at."""
+        limits = self._config.limits
+        try:
+            seen = survey(self._members(stream, place), limits, salvage=self._config.salvage)
+            last = seen.num_members if last is None else last
+            paths: set[str] = set()
+            for index, member in enumerate(islice(self._members(stream, place), last)):
+                path, verdict = member_path(member.name, limits)
+                path = path.removeprefix(seen.top) if verdict is None else path
+                if path in paths:
+                    verdict = verdict or Verdict("dropped", "duplicate_member")
+                paths.add(path)
+                if index >= first:
+                    yield from self._entry(member, path, verdict or member.verdict, place)
+        except RefusedError as error:
+            yield _refusal(place, error.verdict, _size(stream))
+        else:
+            if seen.damage:
+                yield _refusal(place, seen.damage, _size(stream))
+
+    def _members(self, stream: IO[bytes], place: _Place) -> Iterator[Member]:
+        return archive_members(stream, place.name, self._config)
+
+    def _entry(self, member: Member, path: str, verdict: Verdict | None, place: _Place) -> Iterator[Entry]:
+        origin = f"{place.origin}!{printable(member.name)}"
+        if verdict is None and place.depth < self._config.limits.depth and is_archive(path):
+            inner = _Place(path, f"{place.repository}/{path}", f"{place.origin}!", place.depth + 1)
+            yield from self._nested(member, inner)
+            return
+        verdict = verdict or self._selection.rule_out(path, member.num_bytes)
+        data = member.read(self._config.max_file_bytes) if verdict is None else None
+        if isinstance(data, Verdict):
+            verdict, data = data, None
+        elif data is not None and (verdict := lfs_pointer(data)):
+            data = None
+        yield Entry(place.repository, path, member.num_bytes, data, verdict, origin=origin)
+
+    def _nested(self, member: Member, place: _Place) -> Iterator[Entry]:
+        most = self._config.limits.nested_bytes
+        data = member.read(most) if member.num_bytes <= most else _too_large(member.num_bytes)
+        if isinstance(data, Verdict):
+            yield _refusal(place, data, member.num_bytes)
+        else:
+            yield from self.entries(io.BytesIO(data), place)
+
+
+def archive_members(stream: IO[bytes], name: str, config: SourceConfig) -> Iterator[Member]:
+    """The members of an archive of that name, from its beginning."""
+    suffix = _suffix(name)
+    assert suffix is not None, name
+    packed_bytes = _size(stream)
+    stream.seek(0)
+    if suffix in _ZIPS:
+        return zip_members(stream, config.limits, packed_bytes=packed_bytes)
+    most_bytes = config.limits.unpacked_bytes(packed_bytes)
+    return tar_members(Unpacked(stream, _TARS[suffix], most_bytes=most_bytes))
+
+
+def _refusal(place: _Place, verdict: Verdict, num_bytes: int) -> Entry:
+    return Entry(place.repository, printable(place.name), num_bytes, None, verdict, origin=place.origin)
+
+
+def _too_large(num_bytes: int) -> Verdict:
+    return Verdict("dropped", "too_large", f"{num_bytes} bytes")
+
+
+def _size(stream: IO[bytes]) -> int:
+    return stream.seek(0, io.SEEK_END)
+
+
+def _suffix(name: str) -> str | None:
+    """The longest suffix that tells an archive."""
+    lower = name.lower()
+    return next((s for s in sorted({*_ZIPS, *_TARS}, key=len, reverse=True) if lower.endswith(s)), None)
