@@ -1,0 +1,142 @@
+"""The last task: how much of the corpus is repeated, by language, and the passages that repeat most."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from derailleur.corpus.substrings.config import SubstringConfig
+from derailleur.io import atomic_path
+
+TOP_PASSAGES = "repeated-passages.parquet"
+
+_MEMORY = "600MB"
+_NUM_PLACES = 10
+
+_SUMS = ("count(*)", "sum(num_bytes)", "sum(repeated_bytes)", "sum(later_bytes)")
+
+# The first place of a passage stands for all of them.
+_CANDIDATES = """
+SELECT document, start, stop, num_documents FROM read_parquet($passages) WHERE is_first
+ORDER BY (num_documents - 1) * (stop - start) DESC, document, start
+"""
+
+# A passage of another document starts where its partner does, or later if only a part is the same.
+_PLACES = """
+WITH places AS (
+    SELECT top.number, passage.document,
+        min(greatest(passage.start, passage.start + top.start - passage.partner_start)) AS start
+    FROM top JOIN read_parquet($passages) AS passage ON passage.partner = top.document
+        AND passage.partner_start < top.stop
+        AND passage.partner_start + passage.stop - passage.start > top.start
+    GROUP BY top.number, passage.document
+    UNION ALL
+    SELECT number, document, start FROM top
+)
+SELECT number, repository || '/' || path, start FROM places JOIN read_parquet($documents) USING (document)
+QUALIFY row_number() OVER (PARTITION BY number ORDER BY document) <= $num_places
+ORDER BY number, document
+"""
+
+_SCHEMA = pa.schema(
+    [
+        ("num_documents", pa.int64()),
+        ("num_bytes", pa.int64()),
+        ("places", pa.list_(pa.struct([("file", pa.string()), ("start", pa.int64())]))),
+    ]
+)
+
+
+def summarise(
+    passages: Sequence[Path], documents: Sequence[Path], config: SubstringConfig, out: Path
+) -> dict[str, Any]:
+    """Sum up what `find_passages` wrote for every shard.
+
+    Args:
+        out: Parquet to write, the passages that repeat most bytes, the first copy not counted:
+            `num_documents`, `num_bytes` and `places`, up to ten of the files that hold it, with the
+            offset in each in bytes.
+
+    Returns:
+        `documents`, `bytes`, `repeated_bytes` and `later_bytes`, in all and `by_language`.
+    """
+    files = {"passages": [str(path) for path in passages], "documents": [str(path) for path in documents]}
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": 1,
+        "memory_limit": _MEMORY,
+        "temp_directory": str(out.with_name(f".{out.name}.spill")),
+    }
+    with duckdb.connect(":memory:", config=settings) as database:
+        top = _top_passages(database, files["passages"], config.num_top)
+        _write_top(top, _places(database, top, files), out)
+        return _counts(database, files["documents"])
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """A passage where it stands first."""
+
+    document: int
+    start: int
+    stop: int
+    num_documents: int
+
+
+def _top_passages(
+    database: duckdb.DuckDBPyConnection, passages: Sequence[str], num_top: int
+) -> list[_Passage]:
+    """The passages that repeat most bytes, none of which overlaps a better one.
+
+    Winnowing selects a few fingerprints at the ends of a passage in some of its documents only: these make
+    short passages that fewer documents share, right beside the real one.
+    """
+    top: list[_Passage] = []
+    rows = database.execute(_CANDIDATES, {"passages": passages})
+    while len(top) < num_top and (row := rows.fetchone()):
+        found = _Passage(*row)
+        if not any(
+            other.document == found.document and other.start < found.stop and found.start < other.stop
+            for other in top
+        ):
+            top.append(found)
+    return top
+
+
+def _places(
+    database: duckdb.DuckDBPyConnection, top: Sequence[_Passage], files: dict[str, list[str]]
+) -> list[list[tuple[str, int]]]:
+    """Files that hold each passage and where, the first one at the head."""
+    columns = {name: [getattr(passage, name) for passage in top] for name in ("document", "start", "stop")}
+    types = pa.schema([(name, pa.int64()) for name in ("number", *columns)])
+    database.register("top", pa.table({"number": range(len(top))} | columns, schema=types))
+    places: list[list[tuple[str, int]]] = [[] for _ in top]
+    for number, file, start in database.execute(_PLACES, files | {"num_places": _NUM_PLACES}).fetchall():
+        places[number].append((file, start))
+    return places
+
+
+def _write_top(top: Sequence[_Passage], places: Sequence[Sequence[tuple[str, int]]], out: Path) -> None:
+    columns = {
+        "num_documents": [passage.num_documents for passage in top],
+        "num_bytes": [passage.stop - passage.start for passage in top],
+        "places": [[{"file": file, "start": start} for file, start in own] for own in places],
+    }
+    with atomic_path(out) as temporary:
+        pq.write_table(pa.table(columns, schema=_SCHEMA), temporary, compression="zstd")
+
+
+def _counts(database: duckdb.DuckDBPyConnection, documents: Sequence[str]) -> dict[str, Any]:
+    """The sums of all documents, and of each language."""
+    sums = ", ".join(f"{expression}::BIGINT" for expression in _SUMS)
+    query = f"""
+        SELECT language, {sums} FROM read_parquet($documents)
+        GROUP BY GROUPING SETS ((), (language)) ORDER BY grouping(language) DESC, language
+    """  # noqa: S608
+    names = ("documents", "bytes", "repeated_bytes", "later_bytes")
+    (_, *whole), *parts = database.execute(query, {"documents": documents}).fetchall()
+    by_language = {language: dict(zip(names, sums, strict=True)) for language, *sums in parts}
+    return {name: value or 0 for name, value in zip(names, whole, strict=True)} | {"by_language": by_language}
