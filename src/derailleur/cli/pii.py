@@ -1,52 +1,64 @@
 """`derailleur pii`."""
 
+import argparse
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
-from derailleur.cli.arguments import parser, progress_bars, split_overrides
+from derailleur.cli.arguments import Parser, parser, print_result, progress_bars, split_overrides
 from derailleur.cli.counts import add_common, add_counts, count_table, show_counts
 from derailleur.config import load_config
-from derailleur.corpus.pii import PiiConfig
-from derailleur.corpus.pii.files import VERSION, redact_files, scan_file
+from derailleur.corpus.pii import PiiConfig, find, redact
+from derailleur.corpus.pii.benchmark import BenchmarkResult, benchmark
+from derailleur.corpus.pii.files import VERSION, private_text, read_texts, redact_files, scan_file
+from derailleur.corpus.pii.generator import GeneratorConfig, generate
+from derailleur.corpus.pii.review import Finding, findings, write_review
 from derailleur.errors import UserError
 from derailleur.runs import Stage, execute
+
+_DETECTED = ("EMAIL", "IP_ADDRESS", "KEY", "PASSWORD")  # what a benchmark counts without a recognizer
 
 
 def run(command: str, arguments: list[str]) -> int:
     """Run one of the actions of `pii`."""
-    actions = {"scan": _pii_scan, "redact": _pii_redact}
     action = arguments[0] if arguments else ""
     if action in ("-h", "--help"):
         print(
             "usage: derailleur pii scan FILE... [--json]\n"
-            "       derailleur pii redact FILE... --out DIR [--style placeholders]\n\n"
-            "Find or replace e-mail addresses, IP addresses, keys of known formats and private keys.\n"
+            "       derailleur pii redact FILE... --out DIR [--style placeholders]\n"
+            "       derailleur pii review FILE... --out review.html\n"
+            "       derailleur pii benchmark FILE.jsonl [--errors FILE]\n"
+            "       derailleur pii generate SOURCE... --out FILE.jsonl [--mix seed|hard] [--seed N]\n\n"
+            "Find or replace e-mail addresses, IP addresses, keys, passwords and private keys; look at what\n"
+            "was replaced; measure how well they are found.\n"
             "example: derailleur pii scan settings.py rows.jsonl --json"
         )
         return 0
-    if action not in actions:
-        raise UserError(f"pii: expected an action, got '{action}'; known: {', '.join(actions)}")
-    return actions[action](arguments[1:])
+    if action not in _ACTIONS:
+        raise UserError(f"pii: expected an action, got '{action}'; known: {', '.join(_ACTIONS)}")
+    return _ACTIONS[action](arguments[1:])
 
 
-def _pii_scan(arguments: list[str]) -> int:
+def _scan(arguments: list[str]) -> int:
     made = parser(
         "pii scan",
         "Find personal data and secrets. JSONL and Parquet rows (id, content) are scanned one by one, any "
         "other file as one text.",
         "derailleur pii scan settings.py rows.jsonl --json",
+        PiiConfig,
     )
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _add_files(made)
     made.add_argument("--json", action="store_true", help="one JSON object a row or file")
-    options = made.parse_args(arguments)
+    options, config = _parse(made, arguments)
     found: Counter[str] = Counter()
     for path in options.files:
-        for scanned in scan_file(path):
+        for scanned in scan_file(path, config):
             found.update(span.tag for span in scanned.spans)
             if options.json:
                 spans = [{"start": s.start, "end": s.end, "tag": s.tag} for s in scanned.spans]
@@ -60,7 +72,7 @@ def _pii_scan(arguments: list[str]) -> int:
     return 0
 
 
-def _pii_redact(arguments: list[str]) -> int:
+def _redact(arguments: list[str]) -> int:
     made = parser(
         "pii redact",
         "Write a redacted file of the same name into --out for every FILE, and redactions.jsonl.",
@@ -69,21 +81,148 @@ def _pii_redact(arguments: list[str]) -> int:
     )
     made.add_argument("files", nargs="+", type=Path, metavar="FILE")
     add_common(made, threads=False)
-    options, overrides = split_overrides(made, arguments)
-    config = load_config(PiiConfig, options.config, overrides)
+    options, config = _parse(made, arguments)
+    inputs = {f"file-{number}": path for number, path in enumerate(options.files)}
+    if config.recognizer and config.recognizer.model:
+        inputs["recognizer"] = config.recognizer.model
     with progress_bars() as progress:
         manifest = execute(
             Stage(
                 name="pii-redact",
                 version=VERSION,
                 config=config,
-                inputs={f"file-{number}": path for number, path in enumerate(options.files)},
+                inputs=inputs,
                 work=lambda out: redact_files(config, options.files, out, progress=progress),
             ),
             options.out,
         )
     show_counts(manifest["results"], _redact_table, as_json=options.json)
     return 0
+
+
+def _review(arguments: list[str]) -> int:
+    made = parser(
+        "pii review",
+        "Write one HTML page that shows redactions before and after, by kind, values in plain sight.",
+        "derailleur pii review rows.jsonl settings.py --out review.html",
+        PiiConfig,
+    )
+    _add_files(made)
+    made.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page to write")
+    made.add_argument("--examples", type=int, default=100, metavar="N", help="of each kind, at most (100)")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample of examples (0)")
+    made.add_argument("--json", action="store_true", help="print the counts as JSON")
+    options, config = _parse(made, arguments)
+    if options.examples < 1:
+        raise UserError(f"pii review: --examples must be at least 1, got {options.examples}")
+    counts = write_review(
+        _findings(options.files, config), options.out, examples_per_tag=options.examples, seed=options.seed
+    )
+    shown = ", ".join(f"{number:,} {tag}" for tag, number in counts.items()) or "nothing was redacted"
+    print_result(counts, as_json=options.json, text=f"{options.out}: {shown}")
+    return 0
+
+
+def _findings(files: Sequence[Path], config: PiiConfig) -> Iterator[Finding]:
+    for path in files:
+        for text in read_texts(path):
+            _, redactions = redact(text.content.encode(), config, repository=text.repository)
+            source = text.id if text.id == str(path) else f"{path} {text.id}"
+            yield from findings(source, text.content, redactions)
+
+
+def _benchmark(arguments: list[str]) -> int:
+    made = parser(
+        "pii benchmark",
+        'Score the scan on an annotated file: rows {"id", "content", "spans": [{"start", "end", "tag"}]}, '
+        "offsets in characters. A span is right if it overlaps with more than 0.8 of both, one to one.",
+        "derailleur pii benchmark annotated.jsonl --errors errors.jsonl",
+        PiiConfig,
+    )
+    made.add_argument("file", type=Path, metavar="FILE.jsonl")
+    _add_config(made)
+    made.add_argument("--json", action="store_true", help="print the scores as JSON")
+    made.add_argument("--errors", type=Path, metavar="FILE", help="one JSON line a miss or false alarm")
+    options, config = _parse(made, arguments)
+    tags = [*_DETECTED, *(sorted(set(config.recognizer.labels.values())) if config.recognizer else ())]
+    with private_text(options.errors) if options.errors else contextlib.nullcontext() as errors:
+        result = benchmark(
+            options.file, lambda content: find(content.encode(), config), tags=tags, errors=errors
+        )
+    if options.json:
+        print_result(result.as_json(), as_json=True, text="")
+    else:
+        _show_scores(result)
+    return 0
+
+
+def _show_scores(result: BenchmarkResult) -> None:
+    console = Console()
+    table = count_table(*((name, "right") for name in ("TP", "FP", "FN", "precision", "recall", "F1")))
+    for tag, score in (*sorted(result.scores.items()), ("all", result.total)):
+        counts = (score.true_positives, score.false_positives, score.false_negatives)
+        shares = (score.precision, score.recall, score.f1)
+        style = "bold" if tag == "all" else None
+        table.add_row(tag, *(f"{n:,}" for n in counts), *(f"{share:.3f}" for share in shares), style=style)
+    console.print(table)
+    for title, items in (
+        (
+            "missed",
+            (
+                f"{k} {n - found} of {n}"
+                for k, (found, n) in sorted(result.found_of_kind.items())
+                if found < n
+            ),
+        ),
+        ("false alarms", (f"{kind} {number}" for kind, number in result.alarms.most_common())),
+        ("not looked for", (f"{tag} {number}" for tag, number in sorted(result.not_looked_for.items()))),
+        ("worst rows", (f"{w.id} (FP {w.false_positives}, FN {w.false_negatives})" for w in result.worst)),
+    ):
+        if listed := ", ".join(items):
+            console.print(f"{title}: {listed}", markup=False, highlight=False)
+
+
+def _generate(arguments: list[str]) -> int:
+    made = parser(
+        "pii generate",
+        "Write an annotated benchmark: real files from the SOURCEs with planted values and look-alikes.",
+        "derailleur pii generate src docs --out annotated.jsonl --mix hard --seed 1",
+        GeneratorConfig,
+    )
+    made.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    made.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="the file to write")
+    _add_config(made)
+    made.add_argument("--json", action="store_true", help="print the counts as JSON")
+    options, overrides = split_overrides(made, arguments)
+    config = load_config(GeneratorConfig, options.config, overrides)
+    with progress_bars() as progress:
+        counts = generate(config, options.sources, options.out, progress=progress)
+    text = ", ".join(f"{number:,} {tag}" for tag, number in counts["spans"].items())
+    print_result(counts, as_json=options.json, text=f"{options.out}: {counts['rows']:,} rows; {text}")
+    return 0
+
+
+_ACTIONS: Mapping[str, Callable[[list[str]], int]] = {
+    "scan": _scan,
+    "redact": _redact,
+    "review": _review,
+    "benchmark": _benchmark,
+    "generate": _generate,
+}
+
+
+def _add_files(made: Parser) -> None:
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _add_config(made)
+
+
+def _add_config(made: Parser) -> None:
+    made.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of the keys below")
+
+
+def _parse(made: Parser, arguments: list[str]) -> tuple[argparse.Namespace, PiiConfig]:
+    options, overrides = split_overrides(made, arguments)
+    return options, load_config(PiiConfig, options.config, overrides)
 
 
 def _redact_table(results: Mapping[str, Any]) -> Table:

@@ -1,8 +1,10 @@
 """Scans and redacts files: the rows of JSONL and Parquet files one by one, any other file as one text."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,8 +12,7 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from derailleur.corpus.pii.redact import PiiConfig, redact
-from derailleur.corpus.pii.scan import scan
+from derailleur.corpus.pii.redact import PiiConfig, find, redact
 from derailleur.corpus.pii.spans import TAGS, Span
 from derailleur.corpus.rows import (
     COMPRESSIONS,
@@ -32,6 +33,20 @@ _RESERVED = frozenset({REDACTIONS, "manifest.json", "stage.json"})
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A row of a file, or all of it.
+
+    Attributes:
+        id: the row's, or the file's path.
+        repository: the row's; empty where it has none.
+    """
+
+    id: str
+    content: str
+    repository: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Scanned:
     """A text and what was found in it.
 
@@ -44,14 +59,24 @@ class Scanned:
     spans: list[Span]
 
 
-def scan_file(path: Path) -> Iterator[Scanned]:
+def scan_file(path: Path, config: PiiConfig | None = None) -> Iterator[Scanned]:
     """Scan one file, row by row where it has rows.
 
     Raises:
         DataError: naming the file and the row.
     """
-    for identifier, content in _texts(path):
-        yield Scanned(identifier, content, scan(content.encode()))
+    config = config or PiiConfig()
+    for text in read_texts(path):
+        yield Scanned(text.id, text.content, find(text.content.encode(), config))
+
+
+@contextmanager
+def private_text(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 file, atomically, that its owner alone may read: for values in plain sight."""
+    with atomic_path(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            yield stream
 
 
 def redact_files(
@@ -133,26 +158,37 @@ class _Redactor:
 
     def _redact_batch(self, batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
         ids, contents = batch.column("id").to_pylist(), batch.column("content").to_pylist()
-        has_repository = "repository" in batch.schema.names
-        scopes = batch.column("repository").to_pylist() if has_repository else [""] * len(batch)
         redacted = [
-            self._redact(content, path, identifier, str(scope or ""))
-            for identifier, content, scope in zip(ids, contents, scopes, strict=True)
+            self._redact(content, path, identifier, scope)
+            for identifier, content, scope in zip(ids, contents, _scopes(batch), strict=True)
         ]
         index = batch.schema.get_field_index("content")
         return batch.set_column(index, "content", pa.array(redacted, pa.large_string()))
 
 
-def _texts(path: Path) -> Iterator[tuple[str, str]]:
+def read_texts(path: Path) -> Iterator[Text]:
+    """The rows of a file that has some, else all of it as one text.
+
+    Raises:
+        DataError: naming the file and the row.
+    """
     check_file(path)
     if is_jsonl(path):
-        yield from ((str(row["id"]), row["content"]) for row in read_jsonl(path))
+        for row in read_jsonl(path):
+            yield Text(str(row["id"]), row["content"], str(row.get("repository") or ""))
     elif is_parquet(path):
         for batch in read_batches(path):
             ids, contents = batch.column("id").to_pylist(), batch.column("content").to_pylist()
-            yield from zip(ids, contents, strict=True)
+            yield from map(Text, ids, contents, _scopes(batch))
     else:
-        yield str(path), _text(path)
+        yield Text(str(path), _text(path))
+
+
+def _scopes(batch: pa.RecordBatch) -> list[str]:
+    """The repository of each row; empty where it has none."""
+    if "repository" not in batch.schema.names:
+        return [""] * len(batch)
+    return [str(repository or "") for repository in batch.column("repository").to_pylist()]
 
 
 def _text(path: Path) -> str:

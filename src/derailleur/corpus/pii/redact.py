@@ -15,10 +15,12 @@ from typing import Literal
 from pydantic import Field
 
 from derailleur.config import Config
+from derailleur.corpus.pii.recognizer import RecognizerConfig, load_recognizer
 from derailleur.corpus.pii.scan import scan
-from derailleur.corpus.pii.spans import Span, Tag
+from derailleur.corpus.pii.spans import Span, Tag, longest_wins
 
 _ALPHANUMERIC = string.ascii_lowercase + string.digits
+_EXAMPLE = "example"  # what a detector takes for no key and no password, wherever it stands
 _KEY_CHARACTERS = 32
 _PRIVATE_PREFIX = 12  # of 172.16.0.0/12
 
@@ -28,6 +30,9 @@ class PiiConfig(Config):
 
     style: Literal["values", "placeholders"] = Field(
         "values", description="values (abcde@example.com) or placeholders (<EMAIL>)"
+    )
+    recognizer: RecognizerConfig | None = Field(
+        None, description="a model that finds names beside what the detectors find; none by default"
     )
     salt: str = Field("", description="secret text mixed into replacements, so that none can be guessed back")
 
@@ -53,6 +58,19 @@ class Redaction:
         }
 
 
+def find(content: bytes, config: PiiConfig) -> list[Span]:
+    """All personal data in one UTF-8 text: the detectors' and an opted-in recognizer's.
+
+    Returns:
+        Spans in characters, sorted, without overlaps.
+    """
+    spans = scan(content)
+    if config.recognizer is None:
+        return spans
+    [recognized] = load_recognizer(config.recognizer)([content.decode()])
+    return longest_wins({*spans, *recognized})
+
+
 def redact(content: bytes, config: PiiConfig, *, repository: str) -> tuple[bytes, list[Redaction]]:
     """Replace the personal data of one UTF-8 text.
 
@@ -62,7 +80,7 @@ def redact(content: bytes, config: PiiConfig, *, repository: str) -> tuple[bytes
     Returns:
         The text, unchanged bytes if nothing was found, and what was replaced.
     """
-    spans = scan(content)
+    spans = find(content, config)
     if not spans:
         return content, []
     text = content.decode()
@@ -94,10 +112,14 @@ def _replacement(value: str, tag: Tag, config: PiiConfig, repository: str) -> st
         case "IP_ADDRESS":
             private = _private_address(number, version=6 if ":" in address else 4)
             return f"{_network(private, int(prefix))}/{prefix}" if slash else private
-        case "KEY" | "PASSWORD" | "PRIVATE_KEY":
-            return _spell(number, _ALPHANUMERIC, _KEY_CHARACTERS)
-        case "NAME" | "USERNAME":
-            return _spell(number, string.ascii_lowercase, 5)
+        case "KEY" | "PRIVATE_KEY":
+            return _spell(number, _ALPHANUMERIC, _KEY_CHARACTERS - len(_EXAMPLE)) + _EXAMPLE
+        case "PASSWORD":
+            return _EXAMPLE + _spell(number, _ALPHANUMERIC, 5)
+        case "NAME":
+            return _spell(number, string.ascii_lowercase, 5).capitalize()
+        case "USERNAME":
+            return "user" + _spell(number, string.ascii_lowercase, 5)
 
 
 def _private_address(number: int, *, version: Literal[4, 6]) -> str:
