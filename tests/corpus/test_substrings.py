@@ -157,6 +157,7 @@ def test_top_passages_with_their_places(tmp_path: Path) -> None:
         {"file": "o/r/3.py", "start": 0},
     ]
     assert top[1]["places"] == [{"file": "o/r/2.py", "start": 4}, {"file": "o/r/3.py", "start": 61}]
+    assert report(contents, tmp_path, config=CONFIG.model_copy(update={"num_top": 1}))[3] == top[:1]
     assert [row["repeated_bytes"] for row in documents] == [60, 60, 40, 100, 0]
     assert [row["later_bytes"] for row in documents] == [0, 60, 0, 100, 0]
     assert counts == {

@@ -85,6 +85,10 @@ class _Passage:
     stop: int
     num_documents: int
 
+    def overlaps(self, other: "_Passage") -> bool:
+        """Whether the two share a byte."""
+        return self.document == other.document and self.start < other.stop and other.start < self.stop
+
 
 def _top_passages(
     database: duckdb.DuckDBPyConnection, passages: Sequence[str], num_top: int
@@ -95,14 +99,12 @@ def _top_passages(
     short passages that fewer documents share, right beside the real one.
     """
     top: list[_Passage] = []
-    rows = database.execute(_CANDIDATES, {"passages": passages})
-    while len(top) < num_top and (row := rows.fetchone()):
-        found = _Passage(*row)
-        if not any(
-            other.document == found.document and other.start < found.stop and found.start < other.stop
-            for other in top
-        ):
-            top.append(found)
+    with database.cursor() as rows:
+        rows.execute(_CANDIDATES, {"passages": passages})
+        while len(top) < num_top and (row := rows.fetchone()):
+            found = _Passage(*row)
+            if not any(found.overlaps(better) for better in top):
+                top.append(found)
     return top
 
 
