@@ -4,8 +4,6 @@ Three families of languages have a lexer: Python, those with C's comments, those
 comments. A text that is broken is lexed to its end: an unclosed literal of one line ends with the line.
 """
 
-from enum import IntFlag
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,48 +12,45 @@ from derailleur.compiled import compiled
 CODE, COMMENT, STRING = range(3)
 
 
-class Syntax(IntFlag):
-    """What languages with C's comments differ in."""
+# What languages with C's comments differ in: bits, since numba knows no flags.
+_LINE_COMMENTS = 1  # from // to the end of the line
+_HASH_COMMENTS = 2
+_NESTED_COMMENTS = 4
+_SINGLE_QUOTED = 8  # ' opens a string
+_CHARACTERS = 16  # ' opens a character literal
+_LIFETIMES = 32  # ' opens a literal only if it closes after one character
+_BACKTICKS = 64  # ` opens a string of many lines
+_TEMPLATES = 128  # the same, with ${...} in it
+_REGEXES = 256
+_TRIPLE_QUOTED = 512
+_VERBATIM = 1024  # @"..." in which "" is a quote
+_RAW_CPP = 2048  # R"x(...)x"
+_RAW_RUST = 4096  # r#"..."#
 
-    LINE_COMMENTS = 1  # from // to the end of the line
-    HASH_COMMENTS = 2
-    NESTED_COMMENTS = 4
-    SINGLE_QUOTED = 8  # ' opens a string
-    CHARACTERS = 16  # ' opens a character literal
-    LIFETIMES = 32  # ' opens a literal only if it closes after one character
-    BACKTICKS = 64  # ` opens a string of many lines
-    TEMPLATES = 128  # the same, with ${...} in it
-    REGEXES = 256
-    TRIPLE_QUOTED = 512
-    VERBATIM = 1024  # @"..." in which "" is a quote
-    RAW_CPP = 2048  # R"x(...)x"
-    RAW_RUST = 4096  # r#"..."#
-
-
-_C = Syntax.LINE_COMMENTS | Syntax.CHARACTERS
-_ECMASCRIPT = Syntax.LINE_COMMENTS | Syntax.SINGLE_QUOTED | Syntax.TEMPLATES | Syntax.REGEXES
+_C = _LINE_COMMENTS | _CHARACTERS
+_ECMASCRIPT = _LINE_COMMENTS | _SINGLE_QUOTED | _TEMPLATES | _REGEXES
 
 _C_FAMILY = {
     "C": _C,
-    "C#": _C | Syntax.VERBATIM | Syntax.TRIPLE_QUOTED,
-    "C++": _C | Syntax.RAW_CPP,
-    "CSS": Syntax.SINGLE_QUOTED,
-    "CUDA": _C | Syntax.RAW_CPP,
-    "Dart": Syntax.LINE_COMMENTS | Syntax.NESTED_COMMENTS | Syntax.SINGLE_QUOTED | Syntax.TRIPLE_QUOTED,
-    "Go": _C | Syntax.BACKTICKS,
-    "Groovy": Syntax.LINE_COMMENTS | Syntax.SINGLE_QUOTED | Syntax.TRIPLE_QUOTED,
-    "Java": _C | Syntax.TRIPLE_QUOTED,
+    "C#": _C | _VERBATIM | _TRIPLE_QUOTED,
+    "C++": _C | _RAW_CPP,
+    "CSS": _SINGLE_QUOTED,
+    "CUDA": _C | _RAW_CPP,
+    "Dart": _LINE_COMMENTS | _NESTED_COMMENTS | _SINGLE_QUOTED | _TRIPLE_QUOTED,
+    "Go": _C | _BACKTICKS,
+    "Groovy": _LINE_COMMENTS | _SINGLE_QUOTED | _TRIPLE_QUOTED,
+    "Java": _C | _TRIPLE_QUOTED,
     "JavaScript": _ECMASCRIPT,
-    "Kotlin": _C | Syntax.NESTED_COMMENTS | Syntax.TRIPLE_QUOTED,
+    "Kotlin": _C | _NESTED_COMMENTS | _TRIPLE_QUOTED,
     "Objective-C": _C,
-    "PHP": Syntax.LINE_COMMENTS | Syntax.HASH_COMMENTS | Syntax.SINGLE_QUOTED,
-    "Protocol Buffers": Syntax.LINE_COMMENTS | Syntax.SINGLE_QUOTED,
-    "Rust": Syntax.LINE_COMMENTS | Syntax.NESTED_COMMENTS | Syntax.LIFETIMES | Syntax.RAW_RUST,
-    "Scala": Syntax.LINE_COMMENTS | Syntax.NESTED_COMMENTS | Syntax.LIFETIMES | Syntax.TRIPLE_QUOTED,
-    "Solidity": Syntax.LINE_COMMENTS | Syntax.SINGLE_QUOTED,
-    "Swift": Syntax.LINE_COMMENTS | Syntax.NESTED_COMMENTS | Syntax.TRIPLE_QUOTED,
+    "PHP": _LINE_COMMENTS | _HASH_COMMENTS | _SINGLE_QUOTED,
+    "Protocol Buffers": _LINE_COMMENTS | _SINGLE_QUOTED,
+    "Rust": _LINE_COMMENTS | _NESTED_COMMENTS | _LIFETIMES | _RAW_RUST,
+    "Scala": _LINE_COMMENTS | _NESTED_COMMENTS | _LIFETIMES | _TRIPLE_QUOTED,
+    "Solidity": _LINE_COMMENTS | _SINGLE_QUOTED,
+    "Swift": _LINE_COMMENTS | _NESTED_COMMENTS | _TRIPLE_QUOTED,
     "TypeScript": _ECMASCRIPT,
-    "Zig": Syntax.LINE_COMMENTS | Syntax.CHARACTERS,
+    "Zig": _LINE_COMMENTS | _CHARACTERS,
 }
 _PYTHON_FAMILY = frozenset({"Cython", "Python"})
 _HASH_FAMILY = frozenset(
@@ -75,7 +70,7 @@ def classify(content: bytes, language: str) -> NDArray[np.uint8] | None:
     elif language in _HASH_FAMILY:
         _hash_comments(data, classes)
     elif language in _C_FAMILY:
-        _c_family(data, classes, int(_C_FAMILY[language]))
+        _c_family(data, classes, _C_FAMILY[language])
     else:
         return None
     return classes
@@ -270,19 +265,19 @@ def _c_family(data: NDArray[np.uint8], classes: NDArray[np.uint8], syntax: int) 
             position += 1
             continue
         if byte == _SLASH and follower == _STAR:
-            position = _after_comment(data, position, syntax & Syntax.NESTED_COMMENTS != 0)
+            position = _after_comment(data, position, syntax & _NESTED_COMMENTS != 0)
             _mark(classes, start, position, COMMENT)
             continue
-        if (byte == _SLASH and follower == _SLASH and syntax & Syntax.LINE_COMMENTS) or (
-            byte == _HASH and follower != _OPEN_SQUARE and syntax & Syntax.HASH_COMMENTS
+        if (byte == _SLASH and follower == _SLASH and syntax & _LINE_COMMENTS) or (
+            byte == _HASH and follower != _OPEN_SQUARE and syntax & _HASH_COMMENTS
         ):
             position = _mark(classes, start, _line_end(data, position), COMMENT)
             continue
         position += 1
-        if byte == _DOUBLE or (byte == _SINGLE and syntax & Syntax.SINGLE_QUOTED):
-            if syntax & Syntax.TRIPLE_QUOTED and _is_tripled(data, start):
+        if byte == _DOUBLE or (byte == _SINGLE and syntax & _SINGLE_QUOTED):
+            if syntax & _TRIPLE_QUOTED and _is_tripled(data, start):
                 position = _after_triple(data, start)
-            elif syntax & Syntax.VERBATIM and last == _AT:
+            elif syntax & _VERBATIM and last == _AT:
                 position = _after_verbatim(data, start)
             else:
                 position = _after_string(data, start)
@@ -290,11 +285,11 @@ def _c_family(data: NDArray[np.uint8], classes: NDArray[np.uint8], syntax: int) 
         elif byte == _SINGLE:
             position = _after_character(data, start, size > 0 and _IS_WORD[data[max(start - 1, 0)]], syntax)
             _mark(classes, start, position, STRING if position > start + 1 else CODE)
-        elif byte == _BACKTICK and syntax & Syntax.BACKTICKS:
+        elif byte == _BACKTICK and syntax & _BACKTICKS:
             while position < len(data) and data[position] != _BACKTICK:
                 position += 1
             position = _mark(classes, start, min(position + 1, len(data)), STRING)
-        elif syntax & Syntax.TEMPLATES and (
+        elif syntax & _TEMPLATES and (
             byte == _BACKTICK
             or (byte == _CLOSE_BRACE and num_templates > 0 and templates[num_templates - 1] == depth)
         ):
@@ -311,7 +306,7 @@ def _c_family(data: NDArray[np.uint8], classes: NDArray[np.uint8], syntax: int) 
             depth -= 1
         elif (
             byte == _SLASH
-            and syntax & Syntax.REGEXES
+            and syntax & _REGEXES
             and (_BEFORE_REGEX[last] or (0 < size <= 8 and _is_in(_WORDS_BEFORE_REGEX, word)))
         ):
             position = _after_regex(data, start)
@@ -357,7 +352,7 @@ def _after_verbatim(data: NDArray[np.uint8], start: int) -> int:
 @compiled
 def _after_character(data: NDArray[np.uint8], start: int, after_word: bool, syntax: int) -> int:
     """Behind a character literal; behind the quote alone where it is none, as in 1'000 or &'a str."""
-    if syntax & Syntax.LIFETIMES:
+    if syntax & _LIFETIMES:
         position = start + 1
         if position < len(data) and data[position] == _BACKSLASH:
             return _after_string(data, start)
@@ -365,9 +360,7 @@ def _after_character(data: NDArray[np.uint8], start: int, after_word: bool, synt
         while position < len(data) and data[position] & 0xC0 == 0x80:
             position += 1
         return position + 1 if position < len(data) and data[position] == _SINGLE else start + 1
-    if not syntax & Syntax.CHARACTERS or (
-        after_word and data[start - 1] not in (ord("L"), ord("u"), ord("U"))
-    ):
+    if not syntax & _CHARACTERS or (after_word and data[start - 1] not in (ord("L"), ord("u"), ord("U"))):
         return start + 1
     return _after_string(data, start)
 
@@ -411,9 +404,9 @@ def _after_regex(data: NDArray[np.uint8], start: int) -> int:
 def _after_raw(data: NDArray[np.uint8], start: int, word: np.uint64, size: int, syntax: int) -> int:
     """Behind a raw string whose prefix ends at `start`, or `start` if there is none."""
     letter = word & np.uint64(0xFF)
-    if syntax & Syntax.RAW_CPP and data[start] == _DOUBLE and letter == ord("R") and size <= 3:
+    if syntax & _RAW_CPP and data[start] == _DOUBLE and letter == ord("R") and size <= 3:
         return _after_raw_cpp(data, start)
-    if syntax & Syntax.RAW_RUST and letter == ord("r") and size <= 2:
+    if syntax & _RAW_RUST and letter == ord("r") and size <= 2:
         return _after_raw_rust(data, start)
     return start
 
