@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from derailleur.config import load_config
-from derailleur.corpus.languages import LANGUAGES, language_of
 from derailleur.corpus.sources import (
     HELDOUT,
     PYTHON_STDLIB,
@@ -191,13 +190,3 @@ def test_languages_on_the_command_line() -> None:
     assert load_config(SourceConfig, None, ["--languages", "[C++]"]).languages == ("C++",)
     with pytest.raises(ConfigError, match="unknown language 'Jva'; did you mean 'Java'"):
         load_config(SourceConfig, None, ["--languages", "Jva"])
-
-
-def test_languages_by_name() -> None:
-    assert language_of("a/b/c.PY") == "Python"
-    assert language_of("Makefile") == "Makefile"
-    assert language_of("src/CMakeLists.txt") == "CMake"
-    assert language_of("notes.txt") is None
-    assert language_of(".py") is None
-    extensions = [extension for extensions in LANGUAGES.values() for extension in extensions]
-    assert len(extensions) == len(set(extensions)), "an extension means one language"
