@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from derailleur.corpus import dedup as dedup_module
 from derailleur.corpus.dedup import dedup
 from derailleur.corpus.near_dedup import NearDedupConfig
 from derailleur.errors import DataError
@@ -33,15 +34,16 @@ ROWS: list[Row] = [
     {"id": "short-too", "content": "a b.", "path": "g.py", "stars": 8},
 ]
 CLUSTERS = {
-    "a": ("a", 1.0),
-    "z-copy": ("a", 1.0),
-    "b": ("a", 91 / 96),
-    "b-copy": ("a", 91 / 96),
+    "a": ("b-copy", 91 / 96),
+    "z-copy": ("b-copy", 91 / 96),
+    "b": ("b-copy", 1.0),
+    "b-copy": ("b-copy", 1.0),
     "other": ("other", 1.0),
-    "short": ("short", 1.0),
-    "short-copy": ("short", 1.0),
+    "short": ("short-copy", 1.0),
+    "short-copy": ("short-copy", 1.0),
     "short-too": ("short-too", 1.0),
 }
+SURVIVORS = ("b-copy", "other", "short-copy", "short-too")
 
 
 def write_jsonl(path: Path, rows: list[Row]) -> Path:
@@ -56,7 +58,7 @@ def clusters(out: Path) -> dict[str, tuple[str, float]]:
 
 
 def run(files: list[Path], out: Path, **keys: Any) -> dict[str, Any]:
-    return dedup(NearDedupConfig(), files, out, **keys)
+    return dedup(NearDedupConfig(), files, out, **{"num_workers": 1, **keys})
 
 
 def test_rows_kept_and_clusters(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_rows_kept_and_clusters(tmp_path: Path) -> None:
     assert results == {"rows": 8, "kept": 4, "dropped": {"exact_duplicate": 3, "near_duplicate": 1}}
     assert clusters(tmp_path / "out") == CLUSTERS
     kept = pq.read_table(tmp_path / "out/kept.parquet").to_pylist()
-    assert kept == [row for row in ROWS if row["id"] in ("a", "other", "short", "short-too")]
+    assert kept == [row for row in ROWS if row["id"] in SURVIVORS]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"kept.parquet", "clusters.parquet"}
 
 
@@ -80,10 +82,10 @@ def test_the_form_and_the_order_of_the_input_do_not_matter(tmp_path: Path, form:
     else:
         files = [write_jsonl(tmp_path / "1.jsonl", rows[:3]), tmp_path / "2.parquet"]
         pq.write_table(pa.Table.from_pylist(rows[3:]), files[1])
-    run(files, tmp_path / "out", num_threads=3)
+    run(files, tmp_path / "out", num_workers=2 if form == "several files" else 1)
     assert clusters(tmp_path / "out") == CLUSTERS
     kept = pq.read_table(tmp_path / "out/kept.parquet").to_pylist()
-    assert kept == [row for row in rows if row["id"] in ("a", "other", "short", "short-too")]
+    assert kept == [row for row in rows if row["id"] in SURVIVORS]
 
 
 def test_columns_that_only_some_rows_have_become_nulls(tmp_path: Path) -> None:
@@ -108,6 +110,45 @@ def test_many_rows_pass_through_in_batches(tmp_path: Path) -> None:
     assert clusters(tmp_path / "out")["c7"][0] == "7"
 
 
+def test_rank_without_stars_goes_by_repository_path_and_id(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"id": "1", "content": words(0, 50), "repository": "b", "path": "a"},
+        {"id": "2", "content": words(0, 51), "repository": "a", "path": "b"},
+        {"id": "3", "content": words(0, 52), "repository": "a", "path": "a"},
+        {"id": "0", "content": words(0, 53), "repository": "a", "path": "b"},
+    ]
+    run([write_jsonl(tmp_path / "r.jsonl", rows)], tmp_path / "out")
+    assert {survivor for survivor, _ in clusters(tmp_path / "out").values()} == {"3"}
+
+
+def test_the_stack_says_its_stars_by_another_name(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"id": "1", "content": words(0, 50), "max_stars_count": None},
+        {"id": "2", "content": words(0, 51), "max_stars_count": 3},
+    ]
+    run([write_jsonl(tmp_path / "r.jsonl", rows)], tmp_path / "out")
+    assert {survivor for survivor, _ in clusters(tmp_path / "out").values()} == {"2"}
+
+
+def test_short_rows_go_where_the_profile_drops_them(tmp_path: Path) -> None:
+    config = NearDedupConfig(profile="santacoder-alt")
+    results = dedup(config, [write_jsonl(tmp_path / "r.jsonl", ROWS)], tmp_path / "out", num_workers=1)
+    assert results["dropped"] == {"exact_duplicate": 2, "near_duplicate": 1, "short": 3}
+    assert clusters(tmp_path / "out")["short-copy"] == (None, None)
+    assert results["rows"] == results["kept"] + 6
+
+
+def test_many_shards_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_jsonl(
+        tmp_path / "r.jsonl", [{**row, "id": f"{row['id']}{n}"} for n in range(70) for row in ROWS]
+    )
+    results = run([file], tmp_path / "whole")
+    monkeypatch.setattr(dedup_module, "_SHARD_BYTES", 1)
+    assert run([file], tmp_path / "cut") == results
+    for name in ("kept.parquet", "clusters.parquet"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_bad_rows_are_one_line_errors(tmp_path: Path) -> None:
     twice = write_jsonl(tmp_path / "twice.jsonl", [ROWS[0], ROWS[0]])
     with pytest.raises(DataError, match=r"twice\.jsonl: id 'z-copy' appears twice"):
@@ -122,6 +163,11 @@ def test_bad_rows_are_one_line_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2\.jsonl: columns do not fit those before"):
         run([number, text], tmp_path / "out")
     (tmp_path / "empty.jsonl").write_text("\n")
+    stars = write_jsonl(tmp_path / "stars.jsonl", [{"id": 1, "content": "", "stars": "many"}])
+    with pytest.raises(
+        DataError, match=r"stars\.jsonl: column 'stars' must hold int64 for the rank, got string"
+    ):
+        run([stars], tmp_path / "out")
     with pytest.raises(DataError, match="no rows"):
         run([tmp_path / "empty.jsonl"], tmp_path / "out")
     with pytest.raises(DataError, match=r"expected a \.parquet or \.jsonl file"):

@@ -245,7 +245,7 @@ def test_copies_by_the_thousand_and_a_megabyte_file(tmp_path: Path) -> None:
     texts = [" ".join([*words, f"year{number}"]) for number in range(20_000)]
     huge = " ".join(str(number) for number in range(150_000))
     texts += [huge, huge + " end", "0, 1, " * 160_000]
-    for profile, verified in (("default", 20_000), ("santacoder-baseline", 20_000), ("santacoder-alt", 0)):
+    for profile in ("default", "santacoder-baseline", "santacoder-alt"):
         config = NearDedupConfig(profile=profile)  # type: ignore[arg-type]
         shards = [list(range(0, len(texts), 2)), list(range(1, len(texts), 2))]
         outcome = run(texts, config, tmp_path, shards=shards, total=4)

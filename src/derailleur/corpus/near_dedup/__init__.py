@@ -7,7 +7,9 @@ Three tasks that meet in files: `sketch_shard` for every shard, `join_partition`
 keys, and one `resolve`.
 """
 
-from derailleur.corpus.near_dedup.config import NearDedupConfig
+from derailleur.corpus.near_dedup.audit import BINS, Audit, audit
+from derailleur.corpus.near_dedup.config import PROFILES, NearDedupConfig
+from derailleur.corpus.near_dedup.exact_join import SimilarPairs, exact_join
 from derailleur.corpus.near_dedup.in_process import NearDuplicates, near_duplicates
 from derailleur.corpus.near_dedup.join import join_partition, num_partitions
 from derailleur.corpus.near_dedup.resolve import (
@@ -21,11 +23,17 @@ from derailleur.corpus.near_dedup.resolve import (
 from derailleur.corpus.near_dedup.sketch import sketch_shard
 
 __all__ = [
+    "BINS",
     "DROPPED",
+    "PROFILES",
     "REASONS",
+    "Audit",
     "NearDedupConfig",
     "NearDedupCounts",
     "NearDuplicates",
+    "SimilarPairs",
+    "audit",
+    "exact_join",
     "find_dropped",
     "join_partition",
     "near_duplicates",

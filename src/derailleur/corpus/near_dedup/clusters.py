@@ -71,7 +71,7 @@ def sequential_clusters(memberships: Memberships, bases: NDArray[np.int64], room
         while begin < len(block.rows) - 1:
             begin, base = join_clusters(begin, block.first, block.rows, block.buckets, bases, room)
             if base >= 0:
-                _announce(memberships.block(base, base + 1), room)
+                _announce(memberships.block(int(base), int(base) + 1), room)
 
 
 def _announce(base: Block, room: NDArray[np.int64]) -> None:
@@ -88,7 +88,7 @@ def join_clusters(
     buckets: NDArray[np.int64],
     bases: NDArray[np.int64],
     room: NDArray[np.int64],
-) -> tuple[int, int]:
+) -> tuple[int, np.int64]:
     """Enter the documents of a block from `begin` on, until one names a new base.
 
     Args:
@@ -114,7 +114,7 @@ def join_clusters(
         elif best < nobody:
             bases[document] = bases[best] = best  # out of whatever cluster it had joined
             return row + 1, best
-    return len(rows) - 1, -1
+    return len(rows) - 1, np.int64(-1)
 
 
 def cluster_blocks(bases: NDArray[np.int64], places: NDArray[np.int64]) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from derailleur.corpus.minhash import Hashing
 
 Profile = Literal["default", "santacoder-baseline", "santacoder-alt"]
 
-_PROFILES: dict[str, dict[str, Any]] = {
+PROFILES: dict[str, dict[str, Any]] = {
     "default": {},
     # The Stack's first near-dedup: sets of words, 256 permutations of which 13 bands of 19 rows use 247
     "santacoder-baseline": {
@@ -33,6 +33,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "rule": "components",
     },
 }
+"""What each profile sets; `default` is the default of every key."""
 
 
 class NearDedupConfig(Config):
@@ -71,7 +72,7 @@ class NearDedupConfig(Config):
     def _fill_from_profile(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return _PROFILES.get(values.get("profile", "default"), {}) | values
+        return PROFILES.get(values.get("profile", "default"), {}) | values
 
     def hashing(self) -> Hashing:
         """The hash functions of the sketches."""
