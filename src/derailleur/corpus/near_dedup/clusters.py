@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
-from derailleur.compiled import compiled
+from derailleur.compiled import compiled, pointer
 from derailleur.corpus.near_dedup.memberships import BLOCK_DOCUMENTS, Block, Memberships
 
 
@@ -67,38 +68,21 @@ def sequential_clusters(memberships: Memberships, bases: NDArray[np.int64], room
         room: zeros, for all buckets.
     """
     for block in memberships.blocks():
-        begin = 0
-        while begin < len(block.rows) - 1:
-            begin, base = join_clusters(begin, block.first, block.rows, block.buckets, bases, room)
-            if base >= 0:
-                _announce(memberships.block(int(base), int(base) + 1), room)
-
-
-def _announce(base: Block, room: NDArray[np.int64]) -> None:
-    """Tell a new base to the buckets that it is in; they know the best one."""
-    known = room[base.buckets + 1]
-    room[base.buckets + 1] = np.where(known == 0, base.first + 1, np.minimum(known, base.first + 1))
+        join_clusters(block.first, block.rows, block.buckets, bases, room, memberships.table)
 
 
 @compiled
 def join_clusters(
-    begin: int,
     first: int,
     rows: NDArray[np.int64],
     buckets: NDArray[np.int64],
     bases: NDArray[np.int64],
     room: NDArray[np.int64],
-) -> tuple[int, np.int64]:
-    """Enter the documents of a block from `begin` on, until one names a new base.
-
-    Args:
-        room: of each bucket its first document's rank + 1, and that of its best base.
-
-    Returns:
-        where to go on, and the new base or -1.
-    """
+    table: NDArray[np.int64],
+) -> None:
+    """Enter a block of documents; `room` holds of each bucket its first rank + 1, then its best base + 1."""
     nobody = np.int64(1) << 62
-    for row in range(begin, len(rows) - 1):
+    for row in range(len(rows) - 1):
         document = first + row
         best, best_base = nobody, nobody
         for bucket in buckets[rows[row] : rows[row + 1]]:
@@ -108,13 +92,25 @@ def join_clusters(
                 best = min(best, room[bucket] - 1)
                 if room[bucket + 1] > 0:
                     best_base = min(best_base, room[bucket + 1] - 1)
-        bases[document] = document
-        if best_base < nobody:
-            bases[document] = best_base
-        elif best < nobody:
-            bases[document] = bases[best] = best  # out of whatever cluster it had joined
-            return row + 1, best
-    return len(rows) - 1, np.int64(-1)
+        if best_base == nobody and best < nobody:
+            best_base = best
+            bases[best] = best  # out of whatever cluster it had joined
+            _announce(best, room, table)
+        bases[document] = min(document, best_base)
+
+
+@compiled
+def _announce(base: int, room: NDArray[np.int64], table: NDArray[np.int64]) -> None:
+    """Tell a new base to all buckets that it is in."""
+    for part in range(len(table)):
+        ranks_address, buckets_address, num_members, first_room = table[part]
+        ranks = carray(pointer(ranks_address), num_members, np.int64)
+        buckets = carray(pointer(buckets_address), num_members, np.uint32)
+        member = np.searchsorted(ranks, base)
+        while member < num_members and ranks[member] == base:
+            place = first_room + buckets[member] + 1
+            room[place] = base + 1 if room[place] == 0 else min(room[place], base + 1)
+            member += 1
 
 
 def cluster_blocks(bases: NDArray[np.int64], places: NDArray[np.int64]) -> Iterator[Block]:

@@ -29,7 +29,13 @@ class Block:
 
 
 class Memberships:
-    """The memory-mapped output of `join_partition` for every partition."""
+    """The memory-mapped output of `join_partition` for every partition.
+
+    Attributes:
+        room: what all buckets take together.
+        table: [partitions, 4] int64 for kernels: the addresses of `ranks` and `buckets`, their length, and
+            where the partition's room begins.
+    """
 
     def __init__(self, partitions: Sequence[Path], num_documents: int) -> None:
         self._num_documents = num_documents
@@ -37,15 +43,20 @@ class Memberships:
         room = [int(part["room"][0]) for part in self._parts]
         self._first_rooms = np.cumsum([0, *room])
         self.room = sum(room)
+        self.table: NDArray[np.int64] = np.array(
+            [
+                (part["ranks"].ctypes.data, part["buckets"].ctypes.data, len(part["ranks"]), first_room)
+                for part, first_room in zip(self._parts, self._first_rooms, strict=False)
+            ],
+            np.int64,
+        ).reshape(-1, 4)
 
     def blocks(self) -> Iterator[Block]:
         """All documents by rank, a bounded number at a time; every part of the files is read once."""
         for first in range(0, self._num_documents, BLOCK_DOCUMENTS):
-            stop = min(first + BLOCK_DOCUMENTS, self._num_documents)
-            yield self.block(first, stop)
+            yield self._block(first, min(first + BLOCK_DOCUMENTS, self._num_documents))
 
-    def block(self, first: int, stop: int) -> Block:
-        """The buckets of the documents of rank `first` to `stop - 1`."""
+    def _block(self, first: int, stop: int) -> Block:
         rows = np.zeros(stop - first + 1, np.int64)
         parts = []
         for part in self._parts:
