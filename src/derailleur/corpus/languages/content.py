@@ -1,7 +1,7 @@
 """Reads how content decides an extension, and decides by it. The forms themselves stand in content.txt.
 
-Only the first 64 KiB are looked at. A form is sought from the end of a line, which the matcher finds by memchr,
-nests no repetition in another and bounds how far it looks along a line, so that time is linear in the text.
+Only the first 64 KiB are looked at. A form is sought from the end of a line, which the matcher finds by
+memchr, nests no repetition in another and bounds how far it looks along a line: time is linear in the text.
 """
 
 import functools
