@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from derailleur.config import Config
+from derailleur.corpus.decoding import EncodingConfig
 from derailleur.corpus.languages import KNOWN_LANGUAGES
 
 
@@ -41,6 +42,7 @@ class SourceConfig(Config):
     heldout_fraction: float = Field(0.05, ge=0, lt=1, description="share of paths that is held out")
     heldout_salt: str = Field("", description="another salt holds out other files")
     limits: ArchiveLimits = ArchiveLimits()
+    encodings: EncodingConfig = EncodingConfig()
     salvage: bool = Field(False, description="use what still reads of damaged archives and Parquet files")
 
     @field_validator("languages", "include", "exclude_folders", mode="before")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from derailleur.corpus.ledger import Verdict
@@ -73,6 +74,11 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Unique among the sources of a run."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
         ...
 
     def fingerprint(self) -> str:
