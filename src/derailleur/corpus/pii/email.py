@@ -1,9 +1,12 @@
-"""E-mail addresses. Reserved domains, git remotes, decorators, package versions and `a @ b` are not any."""
+"""E-mail addresses.
+
+Reserved domains, git remotes, the user of a URL, decorators, package versions and `a @ b` are not any.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from derailleur.corpus.pii.spans import Detector, Shape, starts_after_escape
+from derailleur.corpus.pii.spans import Detector, Hit, Shape, Span, starts_after_escape
 
 _MAX_LOCAL = 64  # characters, RFC 5321
 
@@ -18,6 +21,8 @@ _RESERVED = re.compile(
 
 _VERSION = re.compile(r"v?\d+\.\d+|\d+x\.", re.IGNORECASE)  # pkg@1.2.rc, icon@2x.png
 
+_URL_BEFORE = re.compile(r"://[^\s/?#\"'<>]{0,96}\Z")  # scheme://user:password@host
+
 _REMOTE = re.compile(r":(?![0-9]+/)[\w.~-]*/")  # user@host:path/to/repository.git, but not a port
 
 # what follows the last dot in a file name or a matrix product, and is no top-level domain
@@ -31,11 +36,12 @@ _NO_TOP_LEVEL_DOMAIN = frozenset(
 )
 
 
-def _find(text: str) -> Iterator[tuple[int, int]]:
-    for domain in _DOMAIN.finditer(text):
-        start = _local_start(text, domain.start())
-        if start < domain.start() and not _is_look_alike(text, start, domain):
-            yield start, domain.end()
+def _find(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
+    for hit in hits:
+        if domain := _DOMAIN.match(text, hit.position):
+            start = _local_start(text, hit.position)
+            if start < hit.position and not _is_look_alike(text, start, domain):
+                yield Span(start, domain.end(), "EMAIL")
 
 
 def _local_start(text: str, at_sign: int) -> int:
@@ -57,9 +63,10 @@ def _is_look_alike(text: str, start: int, domain: re.Match[str]) -> bool:
         or name.rpartition(".")[2] in _NO_TOP_LEVEL_DOMAIN
         or text[start : domain.start()] == "git"
         or _REMOTE.match(text, domain.end())
+        or _URL_BEFORE.search(text, max(0, start - 100), start)
         or text.startswith("(", domain.end())  # a @ b.method()
         or name.startswith(("self.", "cls."))
     )
 
 
-EMAIL = Detector("EMAIL", (Shape.AT_SIGN,), _find)
+EMAIL = Detector("e-mail addresses", (Shape.AT_SIGN,), _find)

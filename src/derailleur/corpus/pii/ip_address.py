@@ -6,9 +6,9 @@ multicast and reserved ranges, and well-known DNS servers. So are version number
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from derailleur.corpus.pii.spans import Detector, Shape
+from derailleur.corpus.pii.spans import Detector, Hit, Shape, Span
 
 _BOUNDARY = r"(?:(?<![\w.])|(?<=\\[abfnrtv]))"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -52,22 +52,33 @@ _VERSION_BEFORE = re.compile(
 _VERSION_AFTER = re.compile(r"[-+.][A-Za-z]|\.dev|rc[0-9]")
 
 
-def _find_ipv4(text: str) -> Iterator[tuple[int, int]]:
-    for match in _IPV4.finditer(text):
-        address = match[1]
-        if not (address in _DNS_SERVERS or _is_special_ipv4(address) or _is_version(text, match)):
-            yield match.span()
+def _find_ipv4(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
+    for hit in hits:
+        for match in _around(_IPV4, text, hit.position, before=12):
+            address = match[1]
+            if not (address in _DNS_SERVERS or _is_special_ipv4(address) or _is_version(text, match)):
+                yield Span(*match.span(), "IP_ADDRESS")
 
 
-def _find_ipv6(text: str) -> Iterator[tuple[int, int]]:
-    for match in _IPV6.finditer(text):
-        try:
-            address = ipaddress.IPv6Address(match[1])
-        except ValueError:
-            continue
-        special = any(address in network for network in _SPECIAL_IPV6)
-        if not special and address.compressed not in _DNS_SERVERS:
-            yield match.span()
+def _find_ipv6(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
+    for hit in hits:
+        for match in _around(_IPV6, text, hit.position, before=9):
+            try:
+                address = ipaddress.IPv6Address(match[1])
+            except ValueError:
+                continue
+            special = any(address in network for network in _SPECIAL_IPV6)
+            if not special and address.compressed not in _DNS_SERVERS:
+                yield Span(*match.span(), "IP_ADDRESS")
+
+
+def _around(pattern: re.Pattern[str], text: str, position: int, *, before: int) -> Iterator[re.Match[str]]:
+    """The first match that starts at most `before` characters in front of `position` and goes past it."""
+    for start in range(max(0, position - before), position):
+        match = pattern.match(text, start)
+        if match and match.end() > position:
+            yield match
+            return
 
 
 def _is_special_ipv4(address: str) -> bool:
@@ -84,5 +95,5 @@ def _is_version(text: str, match: re.Match[str]) -> bool:
     )
 
 
-IPV4 = Detector("IP_ADDRESS", (Shape.DOTTED_QUAD,), _find_ipv4)
-IPV6 = Detector("IP_ADDRESS", (Shape.HEX_COLONS,), _find_ipv6)
+IPV4 = Detector("IPv4 addresses", (Shape.DOTTED_QUAD,), _find_ipv4)
+IPV6 = Detector("IPv6 addresses", (Shape.HEX_COLONS,), _find_ipv6)

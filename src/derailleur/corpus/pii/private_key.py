@@ -1,9 +1,9 @@
 """Private-key blocks in PEM and PGP armour, also where they are spelled as string literals."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from derailleur.corpus.pii.spans import Detector
+from derailleur.corpus.pii.spans import Detector, Hit, Span
 
 _BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -16,16 +16,16 @@ _MIN_SHARE = 0.5  # of the body; the rest is quotes, `\n` and header lines
 _CUT_OFF_BODY = re.compile(r"(?:(?:[\s\"',+]|\\[nr]){0,64}+[A-Za-z0-9+/=]{16,512}+){1,600}")
 
 
-def _find(text: str) -> Iterator[tuple[int, int]]:
-    for begin in _BEGIN.finditer(text):
+def _find(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
+    for begin in (match for hit in hits if (match := _BEGIN.match(text, hit.position))):
         start = begin.end()
         limit = min(start + _MAX_BODY, len(text))
         next_begin = text.find("-----BEGIN", start, limit)
         end = _END.search(text, start, limit if next_begin < 0 else next_begin)
         if end and _is_key(text[start : end.start()]):
-            yield begin.start(), end.end()
+            yield Span(begin.start(), end.end(), "PRIVATE_KEY")
         elif not end and (body := _CUT_OFF_BODY.match(text, start, limit)) and _is_key(body[0]):
-            yield begin.start(), body.end()
+            yield Span(begin.start(), body.end(), "PRIVATE_KEY")
 
 
 def _is_key(body: str) -> bool:
@@ -34,4 +34,4 @@ def _is_key(body: str) -> bool:
     return in_runs >= _MIN_BASE64 and in_runs >= _MIN_SHARE * len("".join(body.split()))
 
 
-PRIVATE_KEY = Detector("PRIVATE_KEY", (b"-----BEGIN ",), _find)
+PRIVATE_KEY = Detector("private keys", (b"-----BEGIN ",), _find)

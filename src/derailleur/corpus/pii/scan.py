@@ -1,38 +1,56 @@
 """Scans a text with every detector and resolves overlaps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
+from derailleur.corpus.pii.assignments import KEY_VALUES, PASSWORD_VALUES
 from derailleur.corpus.pii.email import EMAIL
 from derailleur.corpus.pii.ip_address import IPV4, IPV6
 from derailleur.corpus.pii.keys import KEYS
 from derailleur.corpus.pii.private_key import PRIVATE_KEY
-from derailleur.corpus.pii.spans import Detector, Span, longest_wins
+from derailleur.corpus.pii.spans import Detector, Hit, Span, longest_wins
 from derailleur.corpus.pii.triggers import Triggers
+from derailleur.corpus.pii.urls import USERINFO
 
-DETECTORS: tuple[Detector, ...] = (EMAIL, IPV4, IPV6, PRIVATE_KEY, *KEYS)
+DETECTORS: tuple[Detector, ...] = (
+    *(EMAIL, IPV4, IPV6, PRIVATE_KEY, USERINFO, KEY_VALUES, PASSWORD_VALUES),
+    *KEYS,
+)
 
 _TRIGGERS = Triggers(DETECTORS)
 
 
 def scan(content: bytes) -> list[Span]:
     """Find personal data in a UTF-8 text; spans are in characters, sorted, without overlaps."""
-    triggered = _TRIGGERS.scan(np.frombuffer(content, np.uint8))
-    if not triggered:
+    hits = _TRIGGERS.hits(content)
+    if not hits:
         return []
     text = content.decode()
-    detectors = [detector for number, detector in enumerate(DETECTORS) if triggered >> number & 1]
-    return longest_wins(set(_spans(text, detectors)))
+    if len(text) < len(content):
+        hits = _in_characters(hits, content)
+    return longest_wins(set(_spans(text, hits)))
 
 
-def _spans(text: str, detectors: Iterable[Detector]) -> Iterator[Span]:
-    for detector in detectors:
-        found = list(detector.find(text))
-        yield from (Span(start, end, detector.tag) for start, end in found)
-        if detector.tag == "KEY":  # a key stays one where it is repeated without what gave it away
-            for key in {text[start:end] for start, end in found}:
-                yield from (Span(start, start + len(key), "KEY") for start in _occurrences(text, key))
+def _in_characters(hits: dict[int, list[Hit]], content: bytes) -> dict[int, list[Hit]]:
+    """The same with positions in characters instead of bytes."""
+    characters = np.zeros(len(content) + 1, np.int64)  # before each byte
+    np.cumsum(np.frombuffer(content, np.int8) >= -0x40, out=characters[1:])  # bytes that go on are 0x80-0xbf
+    return {
+        detector: [Hit(*places) for places in characters[np.array(of_detector)].tolist()]
+        for detector, of_detector in hits.items()
+    }
+
+
+def _spans(text: str, hits: dict[int, list[Hit]]) -> Iterator[Span]:
+    keys: set[str] = set()
+    for detector, of_detector in hits.items():
+        for span in DETECTORS[detector].find(text, of_detector):
+            yield span
+            if span.tag == "KEY":
+                keys.add(text[span.start : span.end])
+    for key in keys:  # a key stays one where it is repeated without what gave it away
+        yield from (Span(start, start + len(key), "KEY") for start in _occurrences(text, key))
 
 
 def _occurrences(text: str, value: str) -> Iterator[int]:

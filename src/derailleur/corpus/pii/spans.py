@@ -1,10 +1,10 @@
 """A span of personal data, and what a detector is. No detector lives here."""
 
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 Tag = Literal["EMAIL", "IP_ADDRESS", "KEY", "PASSWORD", "PRIVATE_KEY", "NAME", "USERNAME"]
 
@@ -26,26 +26,48 @@ class Span:
 
 
 class Shape(IntEnum):
-    """Triggers that are no literals: `a@b`, four dotted numbers, hexadecimal groups."""
+    """Triggers that are no literals; what a hit's `start` and `end` enclose."""
 
     AT_SIGN = 0
+    """`a@b`: the at sign."""
     DOTTED_QUAD = 1
+    """Four dotted numbers: the first digit of the last."""
     HEX_COLONS = 2
+    """Hexadecimal groups, the first of four digits: the second colon."""
+    USERINFO = 3
+    """`://user:password@`: the password."""
+    KEY_VALUE = 4
+    """A value of 16 bytes or more that is assigned to a name such as `api_key`."""
+    PASSWORD_VALUE = 5
+    """A value that is assigned to a name such as `password`."""
+
+
+class Hit(NamedTuple):
+    """A trigger in a text, in characters.
+
+    Attributes:
+        position: where it begins: the literal, or the part of a name that makes it one of a secret.
+        start, end: what it encloses; for a literal, the literal.
+    """
+
+    position: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds one kind of personal data.
+    """Finds some kind of personal data.
 
     Attributes:
-        triggers: UTF-8 literals of at least two bytes, or shapes. `find` is called only on a text that
-            holds at least one of them, so that most detectors never look at most texts.
-        find: yields the (start, end) of each finding, in characters, in time linear in the text.
+        triggers: UTF-8 literals of at least two bytes, or shapes.
+        find: looks at the text around the places of its triggers, and nowhere else. Its time is bounded
+            for each hit, so that a text's is linear.
     """
 
-    tag: Tag
+    name: str
     triggers: tuple[bytes | Shape, ...]
-    find: Callable[[str], Iterator[tuple[int, int]]]
+    find: Callable[[str, Sequence[Hit]], Iterator[Span]]
 
 
 def starts_after_escape(text: str, position: int) -> bool:
