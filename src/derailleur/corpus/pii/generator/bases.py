@@ -23,7 +23,7 @@ _MAX_LINE = 300  # characters; longer ones are data
 _MAX_FILES = 4_000  # of one language that are considered
 
 _SUSPECT = re.compile(
-    r"\w@|\(at\)|"  # a @decorator may stay
+    r"[\w.+%-]@|\(at\)|"  # a @decorator may stay
     r"[0-9]+\.[0-9]+\.[0-9]+|"
     r"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:|"
     r"-----|://[^/\s]*:|"
