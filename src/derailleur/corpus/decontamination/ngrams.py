@@ -13,9 +13,10 @@ _FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
-_FILTER_SIZE = 16  # entries an n-gram
+_FILTER_BITS = 16  # an n-gram
 _MIN_FILTER_BITS = 16
-_EVERY = np.ones(2, np.bool_), np.uint64(63)
+_BYTE, _IN_BYTE = np.uint64(3), np.uint64(7)
+_EVERY = np.full(1, 0xFF, np.uint8), np.uint64(61)
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ class NgramIndex:
         self._owners = owners[order]
         self._grams, first = np.unique(grams[order], return_index=True)
         self._first = np.append(first, len(grams))
-        filter_bits = max(_MIN_FILTER_BITS, (_FILTER_SIZE * len(self._grams)).bit_length())
+        filter_bits = max(_MIN_FILTER_BITS, (_FILTER_BITS * len(self._grams)).bit_length())
         self._filter_shift = np.uint64(64 - filter_bits)
-        self._filter = np.zeros(1 << filter_bits, np.bool_)
-        self._filter[(self._grams * _MIX) >> self._filter_shift] = True
+        in_filter = np.zeros(1 << filter_bits, np.bool_)
+        in_filter[(self._grams * _MIX) >> self._filter_shift] = True
+        self._filter = np.packbits(in_filter, bitorder="little")
 
     def find(self, text: bytes, *, min_share: float) -> Overlap | None:
         """The needle with the largest share, at least `min_share`; of equal ones the first."""
@@ -105,7 +107,7 @@ def _longest_run(spans: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def _ngrams(
-    text: bytes, words: int, filter_: NDArray[np.bool_], filter_shift: np.uint64
+    text: bytes, words: int, filter_: NDArray[np.uint8], filter_shift: np.uint64
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Hashes of the n-grams that pass the filter, and [n-grams, 2] where they begin and end."""
     most = len(text) // 2 + 1
@@ -119,7 +121,7 @@ def _hash_ngrams(
     text: NDArray[np.uint8],
     is_word: NDArray[np.bool_],
     words: int,
-    filter_: NDArray[np.bool_],
+    filter_: NDArray[np.uint8],
     filter_shift: np.uint64,
     hashes: NDArray[np.uint64],
     spans: NDArray[np.int64],
@@ -146,7 +148,8 @@ def _hash_ngrams(
         value = value * _BASE + word - leaving * last_words[place]
         last_words[place], last_starts[place] = word, start
         num_words += 1
-        if num_words >= words and filter_[(value * _MIX) >> filter_shift]:
+        bit = (value * _MIX) >> filter_shift
+        if num_words >= words and filter_[bit >> _BYTE] >> (bit & _IN_BYTE) & 1:
             hashes[size] = value
             spans[size, 0], spans[size, 1] = last_starts[num_words % words], position
             size += 1

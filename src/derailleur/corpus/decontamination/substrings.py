@@ -17,8 +17,9 @@ from derailleur.compiled import compiled
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _COUNTER_BITS = 24
-_FILTER_SIZE = 64  # entries a needle: one window in 64 is looked up for nothing
+_FILTER_BITS = 64  # a needle: one window in 64 is looked up for nothing
 _MIN_FILTER_BITS = 16
+_BYTE, _IN_BYTE = np.uint64(3), np.uint64(7)
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class SubstringIndex:
         anchors, keys = _anchors(self._data, self._offsets, window)
         order = np.argsort(keys, kind="stable")  # equal windows side by side, in the order of the needles
         self._needles, self._anchors, self._keys = order, anchors[order], keys[order]
-        filter_bits = max(_MIN_FILTER_BITS, (_FILTER_SIZE * len(needles)).bit_length())
+        filter_bits = max(_MIN_FILTER_BITS, (_FILTER_BITS * len(needles)).bit_length())
         self._filter_shift = np.uint64(64 - filter_bits)
-        self._filter = np.zeros(1 << filter_bits, np.bool_)
-        self._filter[(keys * _MIX) >> self._filter_shift] = True
+        in_filter = np.zeros(1 << filter_bits, np.bool_)
+        in_filter[(keys * _MIX) >> self._filter_shift] = True
+        self._filter = np.packbits(in_filter, bitorder="little")
 
     def find(self, text: bytes) -> Found | None:
         """The first needle found, going by where its rarest window ends; of several there, the least."""
@@ -125,7 +127,7 @@ def _find(
     needles: NDArray[np.int64],
     anchors: NDArray[np.int64],
     keys: NDArray[np.uint64],
-    filter_: NDArray[np.bool_],
+    filter_: NDArray[np.uint8],
     filter_shift: np.uint64,
 ) -> tuple[int, int]:
     leaving = _power(_BASE, window)
@@ -134,7 +136,8 @@ def _find(
         value = value * _BASE + np.uint64(text[position] + 1)
         if position >= window:
             value -= leaving * np.uint64(text[position - window] + 1)
-        if not filter_[(value * _MIX) >> filter_shift] or position < window - 1:
+        bit = (value * _MIX) >> filter_shift
+        if not filter_[bit >> _BYTE] >> (bit & _IN_BYTE) & 1 or position < window - 1:
             continue
         index = np.searchsorted(keys, value)
         while index < len(keys) and keys[index] == value:

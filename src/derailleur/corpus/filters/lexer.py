@@ -79,7 +79,8 @@ def classify(content: bytes, language: str) -> NDArray[np.uint8] | None:
 _SPACE, _TAB, _NEWLINE, _RETURN, _FORM_FEED = (ord(character) for character in " \t\n\r\f")
 _HASH, _BACKSLASH, _COLON, _SEMICOLON, _SLASH, _STAR = (ord(character) for character in "#\\:;/*")
 _DOUBLE, _SINGLE, _BACKTICK, _AT, _DOLLAR = (ord(character) for character in "\"'`@$")
-_OPEN_BRACE, _CLOSE_BRACE, _OPEN_SQUARE, _CLOSE_SQUARE, _OPEN_ROUND = (ord(c) for c in "{}[](")
+_OPEN_BRACE, _CLOSE_BRACE, _OPEN_SQUARE, _CLOSE_SQUARE = (ord(c) for c in "{}[]")
+_OPEN_ROUND, _CLOSE_ROUND, _PLUS, _MINUS = (ord(c) for c in "()+-")
 _IS_WORD = np.array([chr(byte).isalnum() or chr(byte) == "_" or byte >= 0x80 for byte in range(256)])
 _OPENS = np.array([chr(byte) in "([{" for byte in range(256)])
 _CLOSES = np.array([chr(byte) in ")]}" for byte in range(256)])
@@ -105,7 +106,7 @@ _WORDS_BEFORE_REGEX = np.array(
 )
 _MAX_TEMPLATE_DEPTH = 64
 _MAX_RAW_DELIMITER = 16  # bytes, by the C++ standard
-_MAX_REGEX = 4096  # bytes; bounds the time spent on slashes that open none
+_MAX_REGEX = 1024  # bytes; bounds the time spent on slashes that open none
 
 
 @compiled
@@ -304,6 +305,8 @@ def _c_family(data: NDArray[np.uint8], classes: NDArray[np.uint8], syntax: int) 
             depth += 1
         elif byte == _CLOSE_BRACE:
             depth -= 1
+        elif byte in (_PLUS, _MINUS) and data[max(start - 1, 0)] == byte:
+            byte = _CLOSE_ROUND  # behind x++ a slash divides, as behind (x)
         elif (
             byte == _SLASH
             and syntax & _REGEXES
@@ -421,7 +424,7 @@ def _after_raw_cpp(data: NDArray[np.uint8], start: int) -> int:
             return start
     size = opening - start - 1
     for position in range(opening + 1, len(data) - size - 1):
-        if data[position] == ord(")") and data[position + size + 1] == _DOUBLE:
+        if data[position] == _CLOSE_ROUND and data[position + size + 1] == _DOUBLE:
             same = 0
             while same < size and data[position + 1 + same] == data[start + 1 + same]:
                 same += 1

@@ -89,5 +89,8 @@ def _strings(content: bytes, language: str) -> list[bytes] | None:
     classes = classify(content, language)
     if classes is None:
         return None
-    edges = np.flatnonzero(np.diff(classes == STRING, prepend=False, append=False))
-    return [content[start:end] for start, end in edges.reshape(-1, 2)]
+    is_string = classes == STRING
+    edges = np.flatnonzero(is_string[1:] != is_string[:-1]) + 1
+    bounds = [0, *edges.tolist(), len(content)]
+    first = 0 if is_string[:1].any() else 1
+    return [content[bounds[i] : bounds[i + 1]] for i in range(first, len(bounds) - 1, 2)]
