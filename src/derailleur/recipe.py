@@ -55,15 +55,15 @@ class Recipe(Config):
 
 def stages(recipe: Recipe, run: Path, *, progress: Progress = silent) -> list[Stage]:
     """The stages of a recipe in their order; each writes into `run / stage.name`."""
-    folders = corpus.resolve_sources([Path(source) for source in recipe.sources], out=run)
-    sources = {f"source-{number}": folder for number, folder in enumerate(sorted(folders))}
+    sources = corpus.open_sources(recipe.sources, recipe.curate, out=run)
+    inputs, fingerprints = corpus.stage_inputs(recipe.curate, sources)
     curated = Stage(
         "curate",
         corpus.VERSION,
         recipe.curate,
-        sources,
-        lambda out: corpus.curate(recipe.curate, folders, out, progress=progress, num_threads=recipe.threads),
-        {role: corpus.fingerprint(recipe.curate, folder) for role, folder in sources.items()},
+        inputs,
+        lambda out: corpus.curate(recipe.curate, sources, out, progress=progress, workers=recipe.threads),
+        fingerprints,
     )
     teacher, tokenized = _teacher_and_tokens(recipe, run, progress)
     first = [teacher, tokenized] if recipe.teacher else [tokenized, teacher]

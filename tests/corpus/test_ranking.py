@@ -4,9 +4,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from derailleur.corpus.ledger import Verdict
+from derailleur.corpus.ledger import FileRecord, Verdict, write_records
 from derailleur.corpus.ranking import NO_RANK, rank_texts, read_names, read_ranks
-from derailleur.corpus.records import FileRecord, write_records
 
 FILES = st.tuples(
     st.sampled_from(["heldout", "train"]),
@@ -48,7 +47,7 @@ def ranked(files: list, shards: int, folder: Path) -> list[tuple[str, str | None
     sizes = [sum(one.text is not None for one in part) for part in cut]
     places = [folder / f"{shard}.npy" for shard in range(shards)]
     count = rank_texts(
-        [folder / f"{shard}.parquet" for shard in range(shards)], sizes, places, folder / "names", threads=1
+        [folder / f"{shard}.parquet" for shard in range(shards)], sizes, places, folder / "names"
     )
     names = read_names(folder / "names")
     found = []

@@ -1,7 +1,6 @@
 """`derailleur curate`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -9,7 +8,8 @@ from rich.table import Table
 from derailleur.cli.arguments import parser, progress_bars, split_overrides
 from derailleur.cli.counts import add_common, add_counts, count_table, megabytes, show_counts
 from derailleur.config import load_config
-from derailleur.corpus import VERSION, CurateConfig, curate, fingerprint, resolve_sources
+from derailleur.corpus import VERSION, CurateConfig, curate, open_sources, stage_inputs
+from derailleur.errors import UserError
 from derailleur.runs import Stage, execute
 
 
@@ -17,25 +17,56 @@ def run(command: str, arguments: list[str]) -> int:
     """Run `curate`."""
     made = parser(
         "curate",
-        "Turn folders of source code into training documents, with a reason for every file left out.",
-        "derailleur curate python-stdlib ~/src/django --out curated --languages Python",
+        "Turn source code into training documents, with a reason for every file left out.",
+        "derailleur curate python-stdlib ~/src/django stack/*.parquet --out curated --languages Python",
         CurateConfig,
     )
-    made.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="a folder, or python-stdlib")
-    add_common(made)
+    made.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a folder; a git repository, bare or as FOLDER@REVISION; .zip, .whl, .tar[.gz|.zst|.xz|.bz2]; "
+        ".parquet; .jsonl[.gz|.zst]; or python-stdlib",
+    )
+    add_common(made, threads=False)
+    made.add_argument("--workers", type=int, metavar="N", help="processes; default: a core each")
+    made.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster that shares this file system")
+    made.add_argument(
+        "--max-bad",
+        type=float,
+        metavar="N",
+        help="exit with 1 if more files were quarantined; a share of all files where N is under 1",
+    )
+    made.add_argument(
+        "--salvage", action="store_true", help="use what still reads of damaged archives and tables"
+    )
     options, overrides = split_overrides(made, arguments)
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers: expected at least 1, got {options.workers}")
+    if options.max_bad is not None and options.max_bad < 0:
+        raise UserError(f"--max-bad: expected a number of files or a share, got {options.max_bad:g}")
+    if options.salvage:
+        overrides += ["--salvage", "true"]
     config = load_config(CurateConfig, options.config, overrides)
-    folders = resolve_sources(options.sources, out=options.out)
-    sources = {f"source-{number}": folder for number, folder in enumerate(sorted(folders))}
+    sources = open_sources(options.sources, config, out=options.out)
+    inputs, fingerprints = stage_inputs(config, sources)
     with progress_bars() as progress:
         manifest = execute(
             Stage(
                 name="curate",
                 version=VERSION,
                 config=config,
-                inputs=sources,
-                work=lambda out: curate(config, folders, out, progress=progress, num_threads=options.threads),
-                fingerprints={role: fingerprint(config, folder) for role, folder in sources.items()},
+                inputs=inputs,
+                work=lambda out: curate(
+                    config,
+                    sources,
+                    out,
+                    progress=progress,
+                    workers=options.workers,
+                    ray_address=options.ray,
+                    max_bad=options.max_bad,
+                ),
+                fingerprints=fingerprints,
             ),
             options.out,
         )

@@ -1,5 +1,6 @@
 """Finds the command, runs it, and turns errors into one line and an exit code."""
 
+import errno
 import importlib
 import logging
 import os
@@ -25,6 +26,9 @@ COMMANDS = {
     "serve": ("derailleur.cli.serving", "an OpenAI-compatible server, a placement per request"),
     "report": ("derailleur.cli.report", "one HTML page about a run"),
 }
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def usage() -> str:
@@ -58,15 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"derailleur: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         print(f"derailleur: {error.filename}: {(error.strerror or '').lower()}", file=sys.stderr)
         return 2
     except DerailleurError as error:
         print(f"derailleur: {error}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print("derailleur: out of memory; what is done stays, and the same command resumes", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        print(
+            f"derailleur: {error.filename or 'the disk'}: {(error.strerror or '').lower()}; what is done "
+            "stays, and the same command resumes",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("derailleur: stopped; the same command resumes", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0

@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from derailleur.corpus.curate import VERSION, CurateConfig, curate
     from derailleur.corpus.documents import Document, read_documents
-    from derailleur.corpus.sources import PYTHON_STDLIB, fingerprint, resolve_sources
+    from derailleur.corpus.sources import PYTHON_STDLIB, open_sources
+    from derailleur.corpus.stage import VERSION, curate, stage_inputs
+    from derailleur.corpus.workspace import CurateConfig
 
 __all__ = [
     "PYTHON_STDLIB",
@@ -17,18 +18,18 @@ __all__ = [
     "CurateConfig",
     "Document",
     "curate",
-    "fingerprint",
+    "open_sources",
     "read_documents",
-    "resolve_sources",
+    "stage_inputs",
 ]
 
 _MODULES = {
     "PYTHON_STDLIB": "sources",
-    "fingerprint": "sources",
-    "resolve_sources": "sources",
-    "VERSION": "curate",
-    "CurateConfig": "curate",
-    "curate": "curate",
+    "open_sources": "sources",
+    "stage_inputs": "stage",
+    "VERSION": "stage",
+    "CurateConfig": "workspace",
+    "curate": "stage",
     "Document": "documents",
     "read_documents": "documents",
 }

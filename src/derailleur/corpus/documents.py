@@ -19,6 +19,8 @@ SCHEMA = pa.schema(
         ("path", pa.string()),
         ("language", pa.string()),
         ("split", pa.string()),
+        ("licence", pa.string()),
+        ("stars", pa.int64()),
         ("content", pa.large_string()),
         ("num_bytes", pa.int64()),
     ]
@@ -33,6 +35,8 @@ class Document:
         id: hexadecimal SHA-256 of the file's raw bytes, before redaction.
         content: UTF-8 after redaction.
         split: "train" or "heldout".
+        licence: SPDX expression, empty where nothing is known.
+        stars: of the repository, None where they are not known.
     """
 
     id: str
@@ -40,6 +44,8 @@ class Document:
     path: str
     language: str
     split: str
+    licence: str
+    stars: int | None
     content: bytes
 
     @property
@@ -48,30 +54,15 @@ class Document:
         return self.content.decode()
 
 
-def write_documents(
-    documents: Iterable[Document], out: Path, *, shard_bytes: int, row_group_bytes: int
-) -> int:
-    """Write `documents-00000.parquet`, ... into `out`, each atomically; returns how many shards.
+def write_documents(documents: Iterable[Document], path: Path, *, row_group_bytes: int) -> None:
+    """Write one shard atomically; one without documents still says its schema.
 
     Args:
-        shard_bytes: content bytes after which a new shard begins.
         row_group_bytes: content bytes after which a new row group begins.
     """
-    batches = _batches(documents, row_group_bytes)
-    batch = next(batches, None)
-    num_shards = 0
-    while batch is not None or num_shards == 0:  # an empty corpus still has a shard with the schema
-        with (
-            atomic_path(out / f"documents-{num_shards:05d}.parquet") as temporary,
-            pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
-        ):
-            written = 0
-            while batch is not None and written < shard_bytes:
-                writer.write_batch(batch)
-                written += batch.column("content").nbytes
-                batch = next(batches, None)
-        num_shards += 1
-    return num_shards
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        for batch in _batches(documents, row_group_bytes):
+            writer.write_batch(batch)
 
 
 def read_documents(folder: Path, split: str | None = None) -> Iterator[Document]:
@@ -111,8 +102,7 @@ def _batches(documents: Iterable[Document], row_group_bytes: int) -> Iterator[pa
 
 
 def _batch(rows: list[Document]) -> pa.RecordBatch:
-    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names[:5]}
+    arrays = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in list(SCHEMA)[:-2]]
     content = pa.array([row.content for row in rows], pa.large_binary()).view(pa.large_string())
-    num_bytes = [len(row.content) for row in rows]
-    arrays = [*(pa.array(column, pa.string()) for column in columns.values()), content, pa.array(num_bytes)]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    num_bytes = pa.array([len(row.content) for row in rows], pa.int64())
+    return pa.RecordBatch.from_arrays([*arrays, content, num_bytes], schema=SCHEMA)

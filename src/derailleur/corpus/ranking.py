@@ -6,7 +6,6 @@ DuckDB sorts and groups on disk where memory does not suffice, so that this does
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -56,9 +55,7 @@ class Names:
         return row[1:].decode(), row[:1] == b"H"
 
 
-def rank_texts(
-    judged: Sequence[Path], num_texts: Sequence[int], ranks: Sequence[Path], names: Path, *, threads: int
-) -> int:
+def rank_texts(judged: Sequence[Path], num_texts: Sequence[int], ranks: Sequence[Path], names: Path) -> int:
     """Rank the texts that nothing speaks against yet, and write what `read_ranks` and `read_names` read.
 
     Args:
@@ -69,7 +66,7 @@ def rank_texts(
     Returns:
         How many distinct texts have a rank: 0, 1, ... without a gap.
     """
-    with _database(names.parent, threads) as database:
+    with _database(names.parent) as database:
         database.execute(_RANKED, {"files": [str(path) for path in judged], "heldout": HELDOUT})
         _write_ranks(database, num_texts, ranks)
         return _write_names(database, names)
@@ -146,10 +143,5 @@ def _rows(database: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Record
     yield from database.sql(query).to_arrow_reader(_BATCH_ROWS)
 
 
-def _database(scratch: Path, threads: int) -> duckdb.DuckDBPyConnection:
-    settings: dict[str, Any] = {
-        "memory_limit": _MEMORY,
-        "temp_directory": str(scratch / "duckdb"),
-        "threads": threads,
-    }
-    return duckdb.connect(config=settings)
+def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(scratch / "duckdb")})

@@ -28,7 +28,7 @@ class RayWorkers:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"--ray {address}: {str(error).splitlines()[0]}") from None
         self._ray: Any = ray
-        self.count = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+        self.count = max(int(self._ray.cluster_resources().get("CPU", 1)), 1)
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Yield `function(argument)` for each argument, in their order.

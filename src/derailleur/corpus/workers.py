@@ -145,7 +145,7 @@ class Processes:
 def _pool(count: int) -> ProcessPoolExecutor:
     # A fork of this process would take along its threads' locks; a spawned one would import all anew.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["derailleur.corpus.curate"])
+    context.set_forkserver_preload(["derailleur.corpus.stage"])
     return ProcessPoolExecutor(count, mp_context=context, initializer=prepare_worker)
 
 

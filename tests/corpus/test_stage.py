@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from derailleur.corpus import CurateConfig, curate, read_documents
+from derailleur.corpus import CurateConfig, curate, open_sources, read_documents
 from derailleur.corpus.sources import is_heldout
-from derailleur.errors import DataError
+from derailleur.errors import DataError, DerailleurError
 
 CONFIG = CurateConfig(languages=("Python",), heldout_fraction=0.3, max_file_bytes=20_000)
 SECRET = "ghp_" + "a1B2" * 9
@@ -37,14 +37,14 @@ FATES: dict[str, tuple[bytes, str, str]] = {
     TRAIN[5]: (b"", "dropped", "empty"),
     TRAIN[6]: (b"x" * 20_001, "dropped", "too_large"),
     TRAIN[7]: (b"x = 1\0", "quarantined", "binary"),
-    TRAIN[8]: (b"# caf\xe9", "quarantined", "not_utf8"),
+    TRAIN[8]: (b"x = '\xff\xfe\xfd\x81\x8d\x90\x9d'", "quarantined", "not_utf8"),
     TRAIN[9]: (b"x" * 1001 + b"\n" + b"y = 1\n" * 99, "dropped", "long_line"),
     TRAIN[10]: ((b"z" * 200 + b"\n") * 3, "dropped", "mean_line_length"),
     TRAIN[11]: (b"(((((())))))\n" * 9 + b"a = b\n", "dropped", "alphanumeric_share"),
     TRAIN[12]: (b"\xef\xbb\xbfmark = 'byte order'\n", "kept", ""),
     HELDOUT[0]: (code(100, 150).encode(), "kept", ""),
     HELDOUT[1]: (code(100, 149).encode(), "dropped", "near_duplicate"),
-    "notes.txt": (b"text", "dropped", "unknown_language"),
+    "notes.xyz": (b"text", "dropped", "unknown_language"),
     "script.js": (b"let x = 1;", "dropped", "other_language"),
 }
 
@@ -61,21 +61,23 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [root / "one", root / "two"]
 
 
+def run(sources: list[Path], out: Path, config: CurateConfig = CONFIG, **options: Any) -> dict[str, Any]:
+    return curate(config, open_sources(sources, config, out=out), out, **({"workers": 1} | options))
+
+
 @pytest.fixture(scope="module")
 def out(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
-    results = curate(CONFIG, sources, folder)
-    (folder / "results.json").write_text(json.dumps(results))
+    run(sources, folder)
     return folder
 
 
 def ledger(out: Path) -> list[dict[str, Any]]:
-    return pq.read_table(out / "ledger.parquet").to_pylist()
+    return [row for path in sorted(out.glob("ledger-*")) for row in pq.read_table(path).to_pylist()]
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    names = [*(path.name for path in out.glob("documents-*")), "ledger.parquet", "redactions.jsonl"]
-    return {name: (out / name).read_bytes() for name in names}
+    return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
 def test_every_file_has_its_fate(out: Path) -> None:
@@ -89,7 +91,6 @@ def test_the_ledger_says_why(out: Path) -> None:
     assert details[TRAIN[1]] == f"one/{TRAIN[0]}"
     assert details[TRAIN[3]].startswith(f"one/{HELDOUT[0]} (0.9")
     assert details[TRAIN[6]] == "20001 bytes"
-    assert details[TRAIN[8]] == "0xe9 at byte 5"
     assert details[TRAIN[9]] == "1001 characters"
     assert details["script.js"] == "JavaScript"
 
@@ -113,7 +114,7 @@ def test_counts_add_up(out: Path, sources: list[Path]) -> None:
         assert counts == {"files": len(chosen), "bytes": sum(len(document.content) for document in chosen)}
         assert counts["files"] > 0
     assert results["languages"] == {"Python": 5}
-    assert results["pii"] == {"EMAIL": 2, "IP_ADDRESS": 0, "KEY": 1, "PRIVATE_KEY": 0}
+    assert {tag: number for tag, number in results["pii"].items() if number} == {"EMAIL": 2, "KEY": 1}
 
 
 def test_documents_are_redacted_and_keep_their_line_ends(out: Path) -> None:
@@ -131,7 +132,7 @@ def test_documents_are_redacted_and_keep_their_line_ends(out: Path) -> None:
 
 
 def redactions(out: Path) -> Iterator[dict[str, Any]]:
-    yield from map(json.loads, (out / "redactions.jsonl").read_text().splitlines())
+    yield from map(json.loads, (out / "redactions-00000.jsonl").read_text().splitlines())
 
 
 def test_no_secret_is_in_any_file_written(out: Path) -> None:
@@ -143,45 +144,105 @@ def test_no_secret_is_in_any_file_written(out: Path) -> None:
 
 
 def test_the_result_is_the_same_byte_for_byte(out: Path, sources: list[Path], tmp_path: Path) -> None:
-    for number, (order, num_threads) in enumerate([(sources, 1), (sources[::-1], 3)]):
-        again = tmp_path / str(number)
-        curate(CONFIG, order, again, num_threads=num_threads)
-        assert contents(again) == contents(out)
+    for number, (order, workers) in enumerate([(sources, 1), (sources[::-1], 2)]):
+        run(order, tmp_path / str(number), workers=workers)
+        assert contents(tmp_path / str(number)) == contents(out)
 
 
-def test_a_killed_run_is_redone(out: Path, sources: list[Path], tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(out: Path, sources: list[Path], tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from derailleur.corpus import CurateConfig, curate\n"
+        "from derailleur.corpus import CurateConfig, curate, open_sources\n"
         "def progress(label, done, total, note=''):\n"
-        "    if label == 'redact and write' and done == 3: os.kill(os.getpid(), 9)\n"
-        "config = CurateConfig.model_validate_json(sys.argv[1])\n"
-        "curate(config, [Path(p) for p in sys.argv[3:]], Path(sys.argv[2]), progress=progress)\n"
+        "    if label == sys.argv[3]: os.kill(os.getpid(), 9)\n"
+        "config, out = CurateConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2])\n"
+        "sources = open_sources(sys.argv[4:], config, out=out)\n"
+        "curate(config, sources, out, progress=progress, workers=1)\n"
     )
-    arguments = [CONFIG.model_dump_json(), str(tmp_path / "run"), *map(str, sources)]
-    killed = subprocess.run([sys.executable, "-c", script, *arguments], check=False)
-    assert killed.returncode == -9
-    assert (tmp_path / "run/.scratch/contents").exists(), "it was killed in the middle"
-    (tmp_path / "run/documents-00007.parquet").write_bytes(b"of an older run")
-    curate(CONFIG, sources, tmp_path / "run")
-    assert contents(tmp_path / "run") == contents(out)
-    assert {path.name for path in (tmp_path / "run").iterdir()} == set(contents(out))
+    folder = tmp_path / "run"
+    for phase in ("plan", "read", "judge", "rank", "join", "resolve", "finish"):
+        arguments = [CONFIG.model_dump_json(), str(folder), phase, *map(str, sources)]
+        killed = subprocess.run([sys.executable, "-c", script, *arguments], check=False)
+        assert killed.returncode == -9
+        assert not (folder / "results.json").exists()
+    done = {path: path.stat().st_mtime_ns for path in (folder / ".scratch").rglob("*.done.json")}
+    assert len(done) >= 7, "what was done is still there"
+    run(sources, folder)
+    assert contents(folder) == contents(out)
+
+
+def test_an_older_run_leaves_nothing(out: Path, sources: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "documents-00007.parquet").write_bytes(b"of an older run")
+    run(sources, tmp_path)
+    assert contents(tmp_path) == contents(out)
 
 
 def test_small_shards_hold_the_same_documents(out: Path, sources: list[Path], tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"shard_bytes": 2000, "row_group_bytes": 1000})
-    results = curate(config, sources, tmp_path)
+    results = run(sources, tmp_path, config)
     assert results["shards"] == len(list(tmp_path.glob("documents-*.parquet"))) > 1
-    assert list(read_documents(tmp_path)) == list(read_documents(out))
+    assert set(read_documents(tmp_path)) == set(read_documents(out))
+    rows = {(row["repository"], row["path"]): row for row in ledger(tmp_path)}
+    assert rows == {(row["repository"], row["path"]): row for row in ledger(out)}
+
+
+def test_too_much_bad_input_fails_and_loses_nothing(sources: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(
+        DerailleurError, match=r"2 of 19 files had to be quarantined .* more than --max-bad 1"
+    ):
+        run(sources, tmp_path, max_bad=1)
+    with pytest.raises(DerailleurError, match=r"more than --max-bad 0\.05"):
+        run(sources, tmp_path, max_bad=0.05)
+    assert run(sources, tmp_path, max_bad=2)["quarantined"] == {"binary": 1, "not_utf8": 1}
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no files found"):
-        curate(CONFIG, [tmp_path / "empty"], tmp_path / "out")
-    with pytest.raises(DataError, match="no such folder"):
-        curate(CONFIG, [tmp_path / "missing"], tmp_path / "out")
+        run([tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(DataError, match="no such file or folder"):
+        run([tmp_path / "missing"], tmp_path / "out")
+
+
+def test_licences_stars_and_opt_outs(tmp_path: Path) -> None:
+    rows = [
+        {"repository": name, "path": f"{number}.py", "content": code(1000 * number, 1000 * number + 20)}
+        for number, name in enumerate(["a/kept", "b/gone", "c/copyleft", "d/none"])
+    ]
+    rows.append(
+        {
+            "repository": "c/copyleft",
+            "path": "own.py",
+            "content": f"# SPDX-License-Identifier: MIT\n{code(0, 9)}",
+        }
+    )
+    rows.append({"repository": "d/none", "path": "zero.py", "content": code(0, 20)})  # as a/kept has it
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "stars.csv").write_text(
+        "repository,stars,license,opted_out\nA/kept,7,mit,\nb/gone,9,mit,true\nc/copyleft,1,GPL-3.0-only,\nd/none,99,,\n"
+    )
+    (tmp_path / "asked.txt").write_text("e\n")
+    config = CurateConfig.model_validate(
+        {
+            "languages": ["Python"],
+            "repositories": tmp_path / "stars.csv",
+            "opt_out": [tmp_path / "asked.txt"],
+            "licences": {"policy": "permissive"},
+        }
+    )
+    run([tmp_path / "rows.jsonl"], tmp_path / "out", config)
+    fates = {(row["repository"], row["path"]): row for row in ledger(tmp_path / "out")}
+    assert {name: row["reason"] for name, row in fates.items()} == {
+        ("a/kept", "0.py"): "",
+        ("b/gone", "1.py"): "opted_out",
+        ("c/copyleft", "2.py"): "licence_not_allowed",
+        ("c/copyleft", "own.py"): "licence_not_allowed",
+        ("d/none", "3.py"): "no_licence",
+        ("d/none", "zero.py"): "no_licence",
+    }, "what may not be kept cannot stand for a copy that may"
+    assert fates["a/kept", "0.py"]["licences"] == ["MIT"]
+    assert fates["a/kept", "0.py"]["stars"] == 7
 
 
 def test_importing_the_corpus_does_not_import_torch() -> None:
