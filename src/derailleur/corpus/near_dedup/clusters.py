@@ -96,11 +96,11 @@ def join_clusters(
             best_base = best
             bases[best] = best  # out of whatever cluster it had joined
             _announce(best, room, table)
-        bases[document] = min(document, best_base)
+        bases[document] = document if best_base == nobody else best_base
 
 
 @compiled
-def _announce(base: int, room: NDArray[np.int64], table: NDArray[np.int64]) -> None:
+def _announce(base: np.int64, room: NDArray[np.int64], table: NDArray[np.int64]) -> None:
     """Tell a new base to all buckets that it is in."""
     for part in range(len(table)):
         ranks_address, buckets_address, num_members, first_room = table[part]
@@ -109,7 +109,8 @@ def _announce(base: int, room: NDArray[np.int64], table: NDArray[np.int64]) -> N
         member = np.searchsorted(ranks, base)
         while member < num_members and ranks[member] == base:
             place = first_room + buckets[member] + 1
-            room[place] = base + 1 if room[place] == 0 else min(room[place], base + 1)
+            if room[place] == 0 or base < room[place]:
+                room[place] = base + 1
             member += 1
 
 
