@@ -77,5 +77,20 @@ def _opened(stream: IO[bytes], compression: str | None) -> Any:
         case "xz":
             return lzma.LZMAFile(stream)
         case "zstd":
-            return pa.CompressedInputStream(stream, "zstd")
+            return pa.CompressedInputStream(_KeptOpen(stream), "zstd")
     return stream
+
+
+class _KeptOpen(io.RawIOBase):
+    """A stream that stays open when Arrow, which closes what it has read from, is done with it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
