@@ -21,7 +21,9 @@ from derailleur.corpus.decontamination import (
     Decontaminator,
     Match,
     Passage,
+    count_matches,
     read_passages,
+    write_matches,
 )
 from derailleur.corpus.decontamination.benchmarks import BenchmarkConfig
 from derailleur.corpus.decontamination.ngrams import NgramIndex
@@ -236,6 +238,34 @@ def test_a_megabyte_made_to_be_slow(content: bytes) -> None:
     ]
     decontaminator = Decontaminator(passages, DecontaminationConfig(min_words=1, min_ngram_share=1))
     assert decontaminator.check(content) is None
+
+
+def test_report(tmp_path: Path, towers: Decontaminator) -> None:
+    documents = [f'x = 1\n"""{PROMPT}"""', f"def f(heights):{SOLUTION}", f"# {PROMPT} é"]
+    matches = found(towers, [text.encode() for text in documents])
+    rows = [("owner/name", f"{number}.py", match) for number, match in enumerate(matches) if match]
+    paths = [tmp_path / "decontamination-00000.jsonl", tmp_path / "decontamination-00001.jsonl"]
+    write_matches(paths[0], rows[:2])
+    write_matches(paths[1], rows[2:])
+    first = json.loads(paths[0].read_text(encoding="utf-8").splitlines()[0])
+    assert first == {
+        "repository": "owner/name",
+        "path": "0.py",
+        "benchmark": "towers",
+        "row": "towers/0",
+        "passage": "docstring",
+        "kind": "substring",
+        "share": 1.0,
+        "start": 9,
+        "end": 9 + len(PROMPT),
+        "text": PROMPT,
+    }
+    (counted,) = count_matches(paths[::-1])
+    assert (counted.benchmark, counted.documents, counted.rows) == ("towers", 3, 1)
+    assert counted.kinds == {"docstring by substring": 2, "solution by substring": 1}
+    paths[1].write_text("{}\n")
+    with pytest.raises(DataError, match=f"{paths[1]}:1: not a match"):
+        count_matches(paths)
 
 
 HUMAN_EVAL = {

@@ -7,13 +7,17 @@ from derailleur.corpus.decontamination.decontaminate import (
     Decontaminator,
     Match,
 )
+from derailleur.corpus.decontamination.report import Contamination, count_matches, write_matches
 
 __all__ = [
     "BenchmarkConfig",
     "BenchmarkSummary",
+    "Contamination",
     "DecontaminationConfig",
     "Decontaminator",
     "Match",
     "Passage",
+    "count_matches",
     "read_passages",
+    "write_matches",
 ]
