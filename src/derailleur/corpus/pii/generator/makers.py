@@ -139,6 +139,11 @@ def jwt(random: Random) -> str:
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
+def discord_id(random: Random) -> str:
+    """A bot's number, which its token begins with."""
+    return base64.b64encode(str(random.randint(10**17, 10**18 - 1)).encode()).decode()
+
+
 def _compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -184,7 +189,7 @@ MAKERS: Mapping[str, Callable[[Random], str]] = {
     for maker in (
         *(first_name, last_name, word, domain, unicode_domain, punycode_domain, uuid, date),
         *(public_ipv4, ipv4_network, ipv6_short, ipv6_long, ipv6_network, docs_ipv6),
-        *(password, url_password, jwt, private_key_block, private_key_line, public_key_block),
+        *(password, url_password, jwt, discord_id, private_key_block, private_key_line, public_key_block),
         *(base64_image, source_map),
     )
 }
