@@ -123,6 +123,13 @@ def test_the_tree_of_processes_is_measured() -> None:
         run([sys.executable, "-c", "1 / 0"])
 
 
+def test_processes_that_outlive_their_parent_are_accounted_for() -> None:
+    work = "import time; begin = time.process_time()\nwhile time.process_time() < begin + 0.4: pass"
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {work!r}])"
+    _, usage = run([sys.executable, "-c", parent])
+    assert usage.cpu_seconds > 0.4
+
+
 def test_speed_up_is_that_of_wall_seconds() -> None:
     usages = {1: [Usage(10, 9, (100,))], 2: [Usage(5, 9, (100, 2_000_000))]}
     table = benchmark.stage_table(usages, Usage(1, 1, (1,)), 16_000_000)
