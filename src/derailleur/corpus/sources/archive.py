@@ -74,16 +74,18 @@ class ArchiveSource:
         try:
             with open_regular(self.path) as stream:
                 members = list(archive_members(stream, self.path.name, self.config))
-        except RefusedError as error:
+        except (RefusedError, OSError) as error:
             place = _Place(self.path.name, self.name, "", self.depth)
-            yield refused(self.name, _refusal(place, error.verdict, num_bytes))
+            yield refused(self.name, _refusal(place, _verdict(error), num_bytes))
             return
         most = self.config.max_file_bytes
         sized = ((None, member.num_bytes if member.num_bytes <= most else 0) for member in members)
         first = 0
+        may_nest = self.depth < self.config.limits.depth
         for batch, batch_bytes in batches(sized, unit_bytes):
             last = first + len(batch)
-            yield Unit(self.name, ARCHIVE, batch_bytes, len(batch), where | {"first": first, "last": last})
+            num_files = None if may_nest else len(batch)
+            yield Unit(self.name, ARCHIVE, batch_bytes, num_files, where | {"first": first, "last": last})
             first = last
 
 
@@ -96,7 +98,7 @@ def read_archive(unit: Unit, config: SourceConfig) -> Iterator[Entry]:
         with open_regular(path) as stream:
             yield from _Reader(config).entries(stream, place, where["first"], where["last"])
     except OSError as error:
-        yield _refusal(place, Verdict("quarantined", "unreadable", reason(error)), unit.num_bytes)
+        yield _refusal(place, _verdict(error), unit.num_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,12 @@ def archive_members(stream: IO[bytes], name: str, config: SourceConfig) -> Itera
 
 def _refusal(place: _Place, verdict: Verdict, num_bytes: int) -> Entry:
     return Entry(place.repository, printable(place.name), num_bytes, None, verdict, origin=place.origin)
+
+
+def _verdict(error: RefusedError | OSError) -> Verdict:
+    if isinstance(error, RefusedError):
+        return error.verdict
+    return Verdict("quarantined", "unreadable", reason(error))
 
 
 def _too_large(num_bytes: int) -> Verdict:

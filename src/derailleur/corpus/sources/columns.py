@@ -3,6 +3,7 @@
 The Stack, The Stack v2 and the sets derived from them each have their own names for the same things.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def row_entry(row: Mapping[str, Any], *, table: str, number: int, origin: str, s
         verdict,
         origin=origin,
         revision=_text(row.get("revision")),
-        stars=int(stars) if isinstance(stars, int | float) and stars == stars else None,
+        stars=int(stars) if isinstance(stars, int | float) and math.isfinite(stars) else None,
         licences=_texts(row.get("licences")),
         language=_text(row.get("language")) or None,
     )

@@ -13,13 +13,14 @@ from derailleur.corpus.rows import COMPRESSIONS
 from derailleur.corpus.sources.columns import columns_of, row_entry
 from derailleur.corpus.sources.compression import RefusedError, Unpacked
 from derailleur.corpus.sources.config import SourceConfig
-from derailleur.corpus.sources.entry import Entry, Unit
+from derailleur.corpus.sources.entry import Entry, Unit, refused
 from derailleur.corpus.sources.files import file_fingerprint, open_regular, reason
 from derailleur.corpus.sources.selection import Selection, printable
 
 JSONL = "jsonl"
 
 _BLOCK = 1 << 20
+_UNPACKED_BLOCK = 1 << 16  # what a damaged stream loses before the damage
 
 _LONGEST_ESCAPE = len("\\u0000")
 _OTHER_KEYS_BYTES = 1 << 20
@@ -50,10 +51,15 @@ class JsonlSource:
             whole = where | {"start": 0, "end": None, "line": 1}
             yield Unit(self.name, JSONL, self.path.stat().st_size, None, whole)
             return
-        with open_regular(self.path) as stream:
-            for start, end, line, num_lines in _ranges(stream, unit_bytes):
-                part = where | {"start": start, "end": end, "line": line}
-                yield Unit(self.name, JSONL, end - start, num_lines, part)
+        try:
+            with open_regular(self.path) as stream:
+                for start, end, line, num_lines in _ranges(stream, unit_bytes):
+                    part = where | {"start": start, "end": end, "line": line}
+                    yield Unit(self.name, JSONL, end - start, num_lines, part)
+        except OSError as error:
+            verdict = Verdict("quarantined", "unreadable", reason(error))
+            name = printable(self.path.name)
+            yield refused(self.name, Entry(self.name, name, 0, None, verdict, origin=name))
 
 
 def read_jsonl(unit: Unit, config: SourceConfig) -> Iterator[Entry]:
@@ -108,7 +114,7 @@ class _Rows:
         if len(line) >= self._longest:
             raise _BadLineError("dropped", "too_large", f"a line of {self._longest} bytes or more")
         try:
-            row = json.loads(line.removeprefix(codecs.BOM_UTF8).decode("utf-8"))
+            row = json.loads(line.strip().removeprefix(codecs.BOM_UTF8).decode("utf-8"))
         except UnicodeDecodeError as error:
             at = f"0x{line[error.start]:02x} at byte {error.start} of the line"
             raise _BadLineError("quarantined", "not_utf8", at) from None
@@ -143,7 +149,7 @@ def _lines(
 ) -> Iterator[bytes]:
     """The lines of a range; of one that is too long, no more than shows it."""
     stream.seek(start)
-    lines = stream if end is not None else io.BufferedReader(_unpacked(stream, path, config), _BLOCK)
+    lines = stream if end is not None else io.BufferedReader(_unpacked(stream, path, config), _UNPACKED_BLOCK)
     longest = longest_line(config)
     position = start
     while (end is None or position < end) and (line := lines.readline(longest)):

@@ -89,7 +89,7 @@ def read_parquet(unit: Unit, config: SourceConfig) -> Iterator[Entry]:
 
 def _opened(path: Path) -> pq.ParquetFile:
     """No memory map: a file that is cut while it is read would be a signal, not an error."""
-    return pq.ParquetFile(str(path), buffer_size=1 << 20)
+    return pq.ParquetFile(str(path), buffer_size=1 << 20, page_checksum_verification=True)
 
 
 def _columns(file: pq.ParquetFile) -> dict[str, str]:
