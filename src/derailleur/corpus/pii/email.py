@@ -32,6 +32,7 @@ _NO_TOP_LEVEL_DOMAIN = frozenset(
         *("webp", "xml", "yaml", "yml"),
         *("conj", "data", "dot", "grad", "inverse", "real", "reshape", "shape", "transpose", "value"),
         *("values", "weight"),
+        *("device", "mount", "scope", "service", "slice", "socket", "target", "timer"),  # systemd's units
     )
 )
 

@@ -45,10 +45,11 @@ _DNS_SERVERS = frozenset(
 _CONTEXT = 48  # characters before a quad in which a word such as "version" says what it is
 _VERSION_BEFORE = re.compile(
     r"(?:(?:version|release|revision|firmware|build|section|identifier|(?<![a-z])(?:ver(?![a-z])|oid))[a-z_]{0,12}"
-    r"[\"')\]]{0,2}\s{0,4}(?:[:=(,]{1,2}|is|to|from)?\s{0,4}[\"'(\[]{0,2}"
+    r"[\"'`)\]]{0,2}\s{0,4}(?:[:=(,>]{1,2}|is|to|from)?\s{0,4}(?:(?:default|value)=)?[\"'`(\[]{0,2}"
     r"|[\w\]]\s?[=~!<>]=\s?|[\^~]|[a-z][/-])\Z",
     re.IGNORECASE,
 )
+_OBJECT_IDENTIFIERS = ("1.3.6.", "2.5.4.", "2.5.29.")  # of the Internet and of X.509
 _VERSION_AFTER = re.compile(r"[-+.][A-Za-z]|\.dev|rc[0-9]")
 
 
@@ -90,6 +91,7 @@ def _is_version(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - _CONTEXT) : match.start()]
     return bool(
         len(match[1]) == 7  # four single digits
+        or match[1].startswith(_OBJECT_IDENTIFIERS)
         or _VERSION_BEFORE.search(before.rpartition("\n")[2])
         or _VERSION_AFTER.match(text, match.end())
     )

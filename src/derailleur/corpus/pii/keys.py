@@ -65,9 +65,7 @@ KEY_FORMATS = (
     # cloud
     KeyFormat("age", ("AGE-SECRET-KEY-1",), r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     KeyFormat("Alibaba", ("LTAI",), r"LTAI[A-Za-z0-9]{12,26}", check=is_random),
-    KeyFormat(
-        "AWS access key", ("AKIA", "ASIA", "ABIA", "ACCA"), r"(?<![+/=])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"
-    ),
+    KeyFormat("AWS access key", ("AKIA", "ASIA", "ABIA", "ACCA"), r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"),
     KeyFormat("AWS access key, early", ("A3T",), r"A3T[A-Z0-9]{17}", check=is_random),
     KeyFormat("AWS Bedrock", ("ABSK",), r"ABSK[A-Za-z0-9+/]{109,269}={0,2}"),
     KeyFormat(
@@ -180,8 +178,8 @@ KEY_FORMATS = (
     # chat and mail
     KeyFormat(
         "Discord bot",
-        tuple(f"{letter}{second}" for letter in "MNO" for second in "DTjzgQwA"),
-        r"[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}(?![\w-])",
+        tuple(f"{letter}{second}" for letter in "MNO" for second in "DTjz"),
+        r"[MNO][DTjz][A-Za-z0-9_-]{22,24}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}(?![\w-])",
         check=is_random,
     ),
     KeyFormat(

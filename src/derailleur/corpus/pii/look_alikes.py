@@ -7,12 +7,13 @@ from derailleur.corpus.pii.gibberish import entropy, surprise
 
 # words that a person writes for a secret that is to come, or that is nobody's
 _PLACEHOLDER = re.compile(
-    r"example|sample|dummy|changeme|change[_-]?(?:me|this|it)|placeholder|redacted|insert|replace|(?<![a-z])your"
-    r"|foobar|foo[_-]?bar|x{4}|\*{3}|\.{3}|12345|abcdef|abc123|qwerty|asdf|lorem|0{6}|1{6}|-here|_here"
-    r"|(?<![a-z])(?:todo|fixme|none|null|nil|undefined|true|false|test(?:ing)?|fake|mock|secret|password|passwd"
-    r"|default|enter|some|my|the|no|not|new|old|bad|good|wrong|invalid|valid|correct|foo|bar|baz|xxx)(?![a-z])",
+    r"example|sample|dummy|change[_-]?(?:me|this|it)|placeholder|redacted|insert|replace|(?<![a-z])your"
+    r"|foo[_-]?bar|x{4}|\*{3}|\.{3}|12345|abcdef|abc123|qwerty|passw(?:or)?d|secret|asdf|lorem|0{6}|1{6}|[_-]here"
+    r"|(?<![a-z0-9])(?:todo|fixme|none|null|nil|undefined|true|false|test(?:ing)?|fake|mock|default|enter|some|my"
+    r"|the|no|not|new|old|bad|good|wrong|invalid|valid|correct|foo|bar|baz|xxx)(?![a-z0-9])",
     re.IGNORECASE,
 )
+_SPELLED_OTHERWISE = re.compile(r"passw|secret|foobar|changeme", re.IGNORECASE)  # p4ssw0rd
 # for random values the short words are left to chance
 _KEY_PLACEHOLDER = re.compile(
     r"example|dummy|changeme|placeholder|redacted|foobar|x{5}|\*{3}|\.{3}|123456|234567|abcdef|0{7}|1{7}"
@@ -20,13 +21,13 @@ _KEY_PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(
-    r"[<{\[(].*[>}\])]|\$[\w({]|%[(\w]|#\{|\{\{|__\w+__|@\w+@|(?-i:[A-Z]+_[A-Z_]+)\Z|\\[nrtux]|::"
+    r"[<{\[(].*[>}\])]|\$[\w({]|%\(|%[dirsx](?!\w)|\A%\w+%\Z|\A!\w+\Z|#\{|\{\{|__\w+__|@\w+@|(?-i:[A-Z]+_[A-Z_]+)\Z|\\[nrtux]|::"
 )
 # default and demonstration credentials name nobody
 _COMMON_PASSWORDS = frozenset(
     (
         *("admin", "administrator", "guest", "root", "toor", "user", "postgres", "mysql", "oracle", "system"),
-        *("letmein", "welcome", "hunter", "monkey", "dragon", "master", "login", "demo", "public", "private"),
+        *("letmein", "welcome", "login", "demo", "public", "private"),
         *("pass", "passw", "passwd", "passphrase", "pwd", "pw", "secret", "topsecret", "supersecret"),
         *("password", "mypassword", "mypass", "mysecret", "test", "tester", "testing", "testpass", "temp"),
         *("foo", "bar", "baz", "spam", "eggs", "abc", "xyz", "hello", "world", "token", "key", "username"),
@@ -56,15 +57,17 @@ _HASH_NAME = re.compile(
 )
 _ENCODED = re.compile(  # public keys, certificates, images, fonts, archives, PEM and source maps as base64
     r"AAAA[BCE]3|MI[GIM][A-Za-z]|iVBORw0|R0lGOD|/9j/|d09G|T1RUT|AAEAAAA|UEsDB|H4sI|JVBERi|PHN2Zy|PD94bW|LS0tLS1"
-    r"|eyJ2ZXJz|ssh-|data:|sha(?:1|256|384|512)[-:]|https?:"
+    r"|eyJ2ZXJz|ssh-|data:|urn:|sha(?:1|256|384|512)[-:]|https?:"
 )
+_INCHI_KEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")  # names a chemical compound
 _PATH = re.compile(r"\.{0,2}/?(?:[\w.@-]+/)+[\w.@-]*|[\w-]+(?:\.[A-Za-z_][\w-]*)+|[\w.+-]+/[\w.+;=-]+")
+_NAMES = re.compile(r"\w+(?:[.:]+[A-Za-z_]\w*)+")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z_$-]*[0-9]{0,2}")
 _ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 
 _MIN_HEX_ENTROPY = 3.0  # bits a character
 _MIN_ENTROPY = 3.4
-_MIN_SURPRISE = 3.55  # nats a pair of letters; an identifier in a hundred is above
+_MIN_SURPRISE = 3.85  # nats a pair of letters; a random string in a hundred is below
 _BLOB = 100  # characters that would make a value a part of something longer
 
 
@@ -96,8 +99,10 @@ def is_random(value: str) -> bool:
         return False
     if _HEX.fullmatch(value):
         return entropy(value.lower()) >= _MIN_HEX_ENTROPY and not value.isdigit()
-    if _DATE_OR_VERSION.fullmatch(value) or entropy(value) < _MIN_ENTROPY:
+    if _DATE_OR_VERSION.fullmatch(value) or _INCHI_KEY.fullmatch(value) or entropy(value) < _MIN_ENTROPY:
         return False
+    if _NAMES.fullmatch(value):
+        value = max(re.split(r"[.:]", value), key=len)
     return surprise(value) >= _MIN_SURPRISE
 
 
@@ -109,7 +114,11 @@ def is_password(value: str, *, bare: bool) -> bool:
     """
     if is_run(value) or is_uuid(value) or is_template(value) or _ENCODED.match(value):
         return False
-    if _PLACEHOLDER.search(value) or _DATE_OR_VERSION.fullmatch(value) or _PATH.fullmatch(value):
+    if _PLACEHOLDER.search(value) or _DATE_OR_VERSION.fullmatch(value):
+        return False
+    if _PATH.fullmatch(value) and surprise(value) < _MIN_SURPRISE:
+        return False
+    if _SPELLED_OTHERWISE.search(value.translate(_LEET)):
         return False
     letters = re.sub(r"[^a-z]", "", value.lower())
     plain = re.sub(r"[^a-z]", "", value.lower().translate(_LEET))

@@ -9,7 +9,7 @@ from derailleur.compiled import compiled
 from derailleur.corpus.pii.spans import Detector, Hit, Shape
 
 PASSWORD_NAMES = ("passw", "pwd", "passphrase", "passcode", "userpass", "dbpass", "_pass", "_pw")
-KEY_NAMES = ("key", "secret", "token", "auth", "credential", "apikey", "bearer", "_pat", "sig")
+KEY_NAMES = ("key", "secret", "token", "auth", "credential", "apikey", "bearer", "_pat", "Pat", "sig")
 """What the names of secrets hold, in small letters, capitals, or with a capital first."""
 
 _AT, _DOT, _COLON, _ZERO, _NINE = (ord(character) for character in "@.:09")
@@ -57,8 +57,10 @@ class Triggers:
             for trigger in detector.triggers:
                 if not isinstance(trigger, Shape):
                     assert len(trigger) >= 2, f"{trigger!r} is too short"
-                    trigger = by_literal.setdefault(trigger, len(Shape) + len(by_literal))
-                self._detectors.setdefault(int(trigger), []).append(number)
+                    trigger_id = by_literal.setdefault(trigger, len(Shape) + len(by_literal))
+                else:
+                    trigger_id = int(trigger)
+                self._detectors.setdefault(trigger_id, []).append(number)
         ids = [(literal, number) for literal, number in by_literal.items()]
         ids += [(b"://", int(Shape.USERINFO))]
         ids += [(name, int(Shape.PASSWORD_VALUE)) for name in _spellings(PASSWORD_NAMES)]
