@@ -10,7 +10,7 @@ _FOLDERS = frozenset(
     }
 )
 
-_VENDOR = frozenset({"vendor", "vendored", "_vendor", "vendors"})
+_VENDOR = frozenset({"vendor", "vendored", "_vendor"})
 _PACKAGE_PATHS = frozenset({"Java", "Kotlin", "Scala", "Groovy", "C#"})
 """In these a package may be named for the vendors that it adapts to: org/x/jpa/vendor/Adapter.java."""
 
