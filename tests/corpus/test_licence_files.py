@@ -14,9 +14,9 @@ from derailleur.corpus.licences import (
 @pytest.mark.parametrize(
     "path",
     [
-        "LICENSE", "LICENCE", "license.md", "LICENSE.txt", "LICENSE-MIT", "LICENSE_APACHE", "a/b/COPYING", "COPYING.LESSER",
-        "UNLICENSE", "LICENSES/MIT.txt", "NOTICE", "NOTICE.txt", "COPYRIGHT", "MIT-LICENSE", "LICENSES.third-party",
-        "LICENSE.MIT.txt", "copying.lib",
+        "LICENSE", "LICENCE", "license.md", "LICENSE.txt", "LICENSE-MIT", "LICENSE_APACHE", "a/b/COPYING",
+        "COPYING.LESSER", "UNLICENSE", "LICENSES/MIT.txt", "NOTICE", "NOTICE.txt", "COPYRIGHT", "MIT-LICENSE",
+        "LICENSES.third-party", "LICENSE.MIT.txt", "copying.lib",
     ],
 )  # fmt: skip
 def test_names_of_licence_files(path: str) -> None:

@@ -88,7 +88,7 @@ def test_gnu_notices(mark: str, kind: str, version: str, licence: str) -> None:
         ("subject to the terms of the Common Development and Distribution License", ("CDDL-1.0",)),
         ("Distributed under the Boost Software License, Version 1.0.", ("BSL-1.0",)),
         ("Licensed to PSF under the Python Software Foundation License", ("PSF-2.0",)),
-        ("under the terms of version 2 of the GNU General Public License", ()),
+        ("Runs under BSD and Linux.", ()),
         ("distributed under the terms of version 2 of the GNU General Public License", ("GPL-2.0-only",)),
         ("Licence: GPLv3+", ("GPL-3.0-or-later",)),
         ("License: GPL v2 or later", ("GPL-2.0-or-later",)),

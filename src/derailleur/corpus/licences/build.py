@@ -26,6 +26,16 @@ _END = re.compile(r"\bEND OF TERMS AND CONDITIONS\b.*", re.DOTALL)  # how to app
 _CARRIER = re.compile(
     r"GNU GENERAL PUBLIC LICENSE\s+Version 3, 29 June 2007.*", re.DOTALL
 )  # comes with LGPL 3
+_AUTHOR = {
+    "THE COPYRIGHT HOLDERS AND CONTRIBUTORS": "THE AUTHOR",
+    "THE COPYRIGHT HOLDER OR CONTRIBUTORS": "THE AUTHOR",
+}
+_NO_NAME = "Neither the name of the copyright holder nor the names of its contributors may"
+# Wordings that everybody takes for the same licence, and SPDX's own text lacks.
+_OTHER_WORDS: Mapping[str, tuple[Mapping[str, str], ...]] = {
+    "BSD-2-Clause": (_AUTHOR,),
+    "BSD-3-Clause": (_AUTHOR, {**_AUTHOR, _NO_NAME: "The name of the author may not"}),
+}
 _FSF = re.compile(r'id="([^"]+)",\s+name=.*?,\s+deprecated_id=\w+,\s+fsf_libre=(True|False)', re.DOTALL)
 
 
@@ -41,10 +51,11 @@ def build(folder: Path, out: Path = DATA) -> None:
     text = json.dumps(catalogue, ensure_ascii=False).replace("}, {", "},\n{")  # a line a licence
     write_bytes(out / LICENCES, f"{text}\n".encode())
     current = {row["id"] for row in rows if not row["deprecated"]}
-    lines = [
-        json.dumps({"id": id, "text": text}, ensure_ascii=False)
-        for id, text in _texts(listed, current).items()
+    texts = _texts(listed, current)
+    texts += [
+        (id, _in_other_words(text, old_new)) for id, text in texts for old_new in _OTHER_WORDS.get(id, ())
     ]
+    lines = [json.dumps({"id": id, "text": text}, ensure_ascii=False) for id, text in texts]
     write_bytes(out / TEXTS, lzma.compress("\n".join(lines).encode(), preset=9 | lzma.PRESET_EXTREME))
 
 
@@ -71,7 +82,7 @@ def _licences(folder: Path, listed: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _texts(listed: Mapping[str, Any], current: set[str]) -> dict[str, str]:
+def _texts(listed: Mapping[str, Any], current: set[str]) -> list[tuple[str, str]]:
     """Each text once: none says whether later versions are allowed, so that `-only` stands for both."""
     preferred: dict[str, str] = {}
     for id in sorted(current & set(listed), key=lambda id: (not id.endswith("-only"), len(id), id)):
@@ -79,7 +90,14 @@ def _texts(listed: Mapping[str, Any], current: set[str]) -> dict[str, str]:
         if id.startswith("LGPL-3"):
             text = _CARRIER.sub("", text).strip()
         preferred.setdefault(text, id)
-    return {id: text for text, id in sorted(preferred.items(), key=lambda item: item[1])}
+    return sorted((id, text) for text, id in preferred.items())
+
+
+def _in_other_words(text: str, replacements: Mapping[str, str]) -> str:
+    for old, new in replacements.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
 
 
 def _from_npm(folder: Path, package: str, name: str) -> Any:

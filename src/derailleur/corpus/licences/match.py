@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from derailleur.compiled import compiled
 from derailleur.corpus.licences.catalogue import RESTRICTED, catalogue
-from derailleur.corpus.licences.expression import Leaf, all_of, any_of
+from derailleur.corpus.licences.expression import Expression, Leaf, all_of, any_of, leaves
 from derailleur.corpus.licences.notices import gnu_exception, offers_choice, stated_licence
 from derailleur.corpus.licences.words import grams, phrase_text
 
@@ -30,13 +30,14 @@ MAX_BYTES = 1 << 20
 """So much of a licence file is read: more is a collection of other people's notices."""
 
 _MIN_GRAMS = 15  # shorter references are a sentence that stands in other texts too
+_GNU = "GPL-"
 _MISSING_COST = 3  # a gram that is missing against one that is found, when licences compete for a stretch
 _LIMITS_OF_USE = re.compile(
     rb"\bcommons clause\b|\bnon ?commercial (?:use|purposes?) only\b|\bfor non ?commercial\b"
     rb"|\bnot (?:be used )?for (?:any )?commercial\b|\bcommercial use (?:is|requires)\b"
     rb"|\b(?:academic|research|educational|evaluation) (?:use|purposes?) only\b"
     rb"|\bmay not be used (?:for|by|in) (?:any )?(?:military|commercial|training)"
-    rb"|\bused for good not evil\b|\bnot be used to train\b"
+    rb"|\bused for good not evil\b|\bnot be used to train\b|\bfor use only with\b"
 )
 
 
@@ -63,7 +64,8 @@ def match_licence(data: bytes) -> LicenceMatch | None:
         stated = stated_licence(phrase_text(data))
         return None if stated is None else LicenceMatch(str(stated), 1.0, "notice")
     around = phrase_text(rest)
-    parts = [_with_exception(Leaf(stretch.licence), around) for stretch in stretches]
+    parts: list[Expression] = [_with_exception(Leaf(stretch.licence), around) for stretch in stretches]
+    parts += _further(parts, around)
     joined = any_of(parts) if _is_choice(parts, around) else all_of(_without_carriers(parts))
     if _LIMITS_OF_USE.search(around):
         joined = all_of([joined, Leaf(RESTRICTED)])
@@ -71,16 +73,34 @@ def match_licence(data: bytes) -> LicenceMatch | None:
 
 
 def _with_exception(licence: Leaf, around: bytes) -> Leaf:
-    is_gnu = licence.licence.startswith(("GPL-", "LGPL-", "AGPL-"))
-    return Leaf(licence.licence, gnu_exception(around)) if is_gnu else licence
+    if _GNU in licence.licence:
+        return Leaf(licence.licence, gnu_exception(around))
+    is_llvm = licence.licence == "Apache-2.0" and b"llvm exceptions to the apache" in around
+    return Leaf(licence.licence, "LLVM-exception") if is_llvm else licence
 
 
-def _is_choice(parts: list[Leaf], around: bytes) -> bool:
+def _further(parts: list[Expression], around: bytes) -> list[Expression]:
+    """Licences that the words around the texts name: "the program is under the GPL; parts of it are under:".
+
+    A GNU text is followed by a model of its own notice, which grants nothing.
+    """
+    stated = stated_licence(around)
+    if stated is None or any(_GNU in str(part) for part in parts):
+        return []
+    families = {str(part).partition("-")[0] for part in parts}
+    return [
+        leaf
+        for leaf in leaves(stated)
+        if leaf.licence.partition("-")[0] not in families and not leaf.licence.startswith("LicenseRef-")
+    ]
+
+
+def _is_choice(parts: list[Expression], around: bytes) -> bool:
     """Two or three licences may be a choice; a longer row is a list of bundled ones."""
     return 2 <= len(parts) <= 3 and offers_choice(around)
 
 
-def _without_carriers(parts: list[Leaf]) -> list[Leaf]:
+def _without_carriers(parts: list[Expression]) -> list[Expression]:
     """LGPL 3 is written as additions to GPL 3, whose text then stands beside it."""
     lesser = Leaf("LGPL-3.0-only")
     return [part for part in parts if lesser not in parts or part != Leaf("GPL-3.0-only")]
@@ -109,7 +129,7 @@ def _stretches(data: bytes) -> tuple[list[_Stretch], bytes]:
     bounds, places = _places(rows, texts.starts, texts.members, wanted, counts)
     explained = np.zeros(len(rows), np.bool_)
     seen = np.zeros(len(texts.keys), np.int32)
-    found: dict[int, _Stretch] = {}
+    found: dict[str, _Stretch] = {}
     queue = [(-float("inf"), reference) for reference in np.flatnonzero(wanted).tolist()]
     while queue:
         known, index = heapq.heappop(queue)
@@ -123,8 +143,9 @@ def _stretches(data: bytes) -> tuple[list[_Stretch], bytes]:
         heapq.heappush(queue, (score, index))
         if score == known:
             _explain(hits, rows, seen, length, most, explained)
-            if index not in found or start < found[index].start:
-                found[index] = _Stretch(start, texts.ids[index], most / size)
+            licence = texts.ids[index]
+            if licence not in found or start < found[licence].start:
+                found[licence] = _Stretch(start, licence, most / size)
     return sorted(found.values(), key=lambda stretch: stretch.start), hashed.without(explained)
 
 
