@@ -169,15 +169,12 @@ def test_match_says_what_was_found_and_where(towers: Decontaminator) -> None:
 
 def test_edited_copies_are_found_by_their_ngrams(towers: Decontaminator) -> None:
     edited = f"// {PROMPT.replace('street,', 'street: then')}\nfunction f() {{}}\n".encode()
-    assert towers.check(edited) is None  # no ten words in a row are left of most of it
-    config = DecontaminationConfig(ngram_words=5)
-    passages = [Passage("towers", "0", "docstring", PROMPT)]
-    match = Decontaminator(passages, config).check(edited)
+    match = towers.check(edited)
     assert match is not None
     assert match.kind == "ngrams"
     assert 0.5 <= match.share < 1
     assert match.text == edited[match.start : match.end].decode()
-    assert match.verdict.detail == f"towers 0 (docstring, {match.share:.0%} of its n-grams)"
+    assert match.verdict.detail == f"towers towers/0 (docstring, {match.share:.0%} of its n-grams)"
 
 
 def test_trivial_passages_are_not_looked_for(towers: Decontaminator) -> None:

@@ -25,7 +25,7 @@ class DecontaminationConfig(Config):
         32, ge=8, description="shortest passage looked for as a whole, bytes in normal form"
     )
     min_words: int = Field(10, ge=1, description="the same, words")
-    ngram_words: int = Field(10, ge=2, description="words in an n-gram")
+    ngram_words: int = Field(6, ge=2, description="words in an n-gram")
     min_ngram_share: float = Field(
         0.5, gt=0, le=1, description="share of a passage's n-grams that makes a copy"
     )
