@@ -5,6 +5,7 @@ import ipaddress
 import json
 import re
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from derailleur.corpus.pii import PiiConfig, redact, scan
 from derailleur.corpus.pii.files import redact_files, scan_file
+from derailleur.corpus.pii.generator.kinds import kinds, spell
+from derailleur.corpus.pii.generator.places import fits, lines_with
 from derailleur.errors import DataError
 
 GITHUB = "ghp_" + "a1B2" * 9
@@ -121,6 +124,75 @@ def test_redacting_twice_is_redacting_once(pieces: list[tuple[str, str]]) -> Non
     once = redacted(text)
     assert GITHUB not in once
     assert scan(once.encode()) == []
+
+
+PLANTED = [
+    (kind, language)
+    for file in ("values.yaml", "look_alikes.yaml")
+    for group in kinds(file).values()
+    for kind in group
+    for language in ("python", "java", "yaml", "xml", "env", "json")
+    if fits(kind, language)
+]
+
+
+def planted(number: int) -> str:
+    """Lines of a generated benchmark."""
+    random = Random(number)
+    kind, language = random.choice(PLANTED)
+    return lines_with(spell(random.choice(kind.templates), random), kind, language, random).text
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(["\n", " ", ""])), max_size=6),
+    st.sampled_from(["values", "placeholders"]),
+)
+def test_only_spans_change_and_nothing_is_left(pieces: list[tuple[int, str]], style: str) -> None:
+    text = "".join(planted(number) + separator for number, separator in pieces)
+    config = PiiConfig.model_validate({"style": style})
+    content, redactions = redact(text.encode(), config, repository="r")
+    after = content.decode()
+    position = 0
+    shift = 0
+    replacements: dict[tuple[str, str], set[str]] = {}
+    for redaction in redactions:
+        span = redaction.span
+        assert after[position + shift : span.start + shift] == text[position : span.start]
+        assert after[span.start + shift :].startswith(redaction.replacement)
+        replacements.setdefault((span.tag, text[span.start : span.end]), set()).add(redaction.replacement)
+        position = span.end
+        shift += len(redaction.replacement) - (span.end - span.start)
+    assert after[position + shift :] == text[position:]
+    assert all(len(of_one_value) == 1 for of_one_value in replacements.values())
+    assert scan(content) == []
+    assert redact(content, config, repository="r") == (content, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "placeholders"),
+    [
+        ("ada@corp.com", "<EMAIL>"),  # at the very start
+        (f"{GITHUB} {GITHUB}", "<KEY> <KEY>"),
+        ("52.14.3.99,52.14.3.98;", "<IP_ADDRESS>,<IP_ADDRESS>;"),  # one character between them
+        ("ada@corp.com\nbob@corp.com", "<EMAIL>\n<EMAIL>"),
+        ("<ada@corp.com><bob@corp.com>", "<<EMAIL>><<EMAIL>>"),
+        ("https://ada:Kestrel42x@corp.com/x", "https://ada:<PASSWORD>@corp.com/x"),  # no e-mail address in it
+        ("password = 'Kestrel-42-raven'", "password = '<PASSWORD>'"),
+    ],
+)
+def test_no_character_is_added_or_lost_around_a_value(text: str, placeholders: str) -> None:
+    assert redacted(text, style="placeholders") == placeholders
+
+
+def test_a_password_stays_equal_and_unfound() -> None:
+    text = redacted(
+        "password = 'Kestrel-42-raven'\ndb_password = 'Kestrel-42-raven'\npassword = 'Sierra-77-onyx'"
+    )
+    first, second, third = re.findall(r"'(.*)'", text)
+    assert first == second != third
+    assert first.isalnum()
+    assert scan(text.encode()) == []
 
 
 @pytest.fixture
