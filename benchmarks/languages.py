@@ -8,8 +8,8 @@ out. Agreement is the share of equal answers among the files that enry knows; wh
 what has one here (`SAME`), they count as equal. The last row counts the files whose content had to decide.
 
 Speed is megabytes per CPU-second of the answers alone: each tool runs in a process of its own, on the same
-files already in memory, in turns; the median of the rounds is shown. magika, which looks at content only, runs
-on a sample.
+files already in memory, in turns; the median of the rounds is shown. magika, which looks at content only,
+runs on a sample.
 """
 
 import argparse
