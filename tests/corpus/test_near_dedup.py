@@ -21,7 +21,7 @@ def ragged(contents: list[str]) -> Ragged:
 
 
 def deduplicate(contents: list[str], folder: Path, **keys: int) -> NearDuplicates:
-    return near_duplicates(ragged(contents), CONFIG.model_copy(update=keys), folder, num_threads=1)
+    return near_duplicates(ragged(contents), CONFIG.model_copy(update=keys), folder)
 
 
 def shingle_set(content: str) -> set[tuple[str, ...]]:
@@ -68,16 +68,15 @@ def test_against_the_exact_join_of_all_pairs(seed: int, tmp_path: Path) -> None:
     assert len(kept) < 0.8 * len(texts)
 
 
-def test_threads_and_order_of_storage_do_not_matter(tmp_path: Path) -> None:
+def test_the_order_of_storage_does_not_matter(tmp_path: Path) -> None:
     texts = corpus(7)
     expected = deduplicate(texts, tmp_path)
     order = np.random.default_rng(0).permutation(len(texts))
     stored = [texts[index] for index in order]
     ranked = np.argsort(order)  # where the text of each rank is stored
-    for num_threads in (1, 3):
-        result = near_duplicates(ragged(stored), CONFIG, tmp_path, num_threads=num_threads, order=ranked)
-        assert np.array_equal(result.survivors, expected.survivors)
-        assert np.array_equal(result.similarities, expected.similarities)
+    result = near_duplicates(ragged(stored), CONFIG, tmp_path, order=ranked)
+    assert np.array_equal(result.survivors, expected.survivors)
+    assert np.array_equal(result.similarities, expected.similarities)
 
 
 def test_a_chain_does_not_pull_in_what_is_unlike_the_survivor(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def peak_bytes(num_documents: int, config: NearDedupConfig, folder: Path) -> tup
 @pytest.mark.parametrize("rule", ["verified", "extremes", "components"])
 def test_resolve_holds_a_few_bytes_a_document(tmp_path: Path, rule: str) -> None:
     config = NearDedupConfig(num_bands=_BANDS, rule=rule)  # type: ignore[arg-type]
-    few, many = (peak_bytes(size, config, tmp_path / f"{size}")[1] for size in (100_000, 700_000))
-    assert (many - few) / 600_000 <= 16
+    few, many = (peak_bytes(size, config, tmp_path / f"{size}")[1] for size in (60_000, 360_000))
+    assert (many - few) / 300_000 <= 16
 
 
 def test_a_partition_takes_no_more_when_there_are_more_of_them(

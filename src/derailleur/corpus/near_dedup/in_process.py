@@ -43,7 +43,6 @@ def near_duplicates(
     config: NearDedupConfig,
     scratch: Path,
     *,
-    num_threads: int = 1,
     order: NDArray[np.int64] | None = None,
     progress: Progress = silent,
 ) -> NearDuplicates:
