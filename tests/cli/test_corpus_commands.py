@@ -69,7 +69,7 @@ def test_pii_redact(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["curate", "{tmp}/nope", "--out", "{tmp}/out"], "nope: no such folder"),
+        (["curate", "{tmp}/nope", "--out", "{tmp}/out"], "nope: no such file or folder"),
         (["curate", "{tmp}/source", "--out", "{tmp}/source/out"], "lies inside the source"),
         (
             ["curate", "{tmp}/source", "--out", "{tmp}/out", "--lnguages", "[Java]"],

@@ -13,6 +13,7 @@ import pytest
 
 from derailleur.corpus import CurateConfig, curate, open_sources, read_documents
 from derailleur.corpus.sources import is_heldout
+from derailleur.corpus.substrings import SubstringConfig
 from derailleur.errors import DataError, DerailleurError
 
 CONFIG = CurateConfig(languages=("Python",), heldout_fraction=0.3, max_file_bytes=20_000)
@@ -195,6 +196,18 @@ def test_too_much_bad_input_fails_and_loses_nothing(sources: list[Path], tmp_pat
     with pytest.raises(DerailleurError, match=r"more than --max-bad 0\.05"):
         run(sources, tmp_path, max_bad=0.05)
     assert run(sources, tmp_path, max_bad=2)["quarantined"] == {"binary": 1, "not_utf8": 1}
+
+
+def test_what_is_repeated_verbatim_is_reported(sources: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    own = "\n".join(f"print('line {number} of this file alone')" for number in range(60))
+    (tmp_path / "more" / TRAIN[0]).write_text(code(0, 12) + own)
+    config = CONFIG.model_copy(update={"substrings": SubstringConfig(enabled=True), "shard_bytes": 2000})
+    results = run([*sources, tmp_path / "more"], tmp_path / "out", config)
+    repeated = len(code(0, 12).encode())
+    assert 2 * repeated <= results["repeats"]["repeated_bytes"] <= 2 * repeated + 20
+    [top] = pq.read_table(tmp_path / "out/repeats.parquet").to_pylist()
+    assert {place["file"] for place in top["places"]} == {f"one/{TRAIN[0]}", f"more/{TRAIN[0]}"}
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:

@@ -22,6 +22,13 @@ from derailleur.corpus.tasks.judge import collect_licences, judge_shard
 from derailleur.corpus.tasks.near import join_keys, resolve_duplicates, sketch_texts
 from derailleur.corpus.tasks.rank import rank_shards
 from derailleur.corpus.tasks.read import read_shard
+from derailleur.corpus.tasks.substrings import (
+    find_passages,
+    fingerprint_texts,
+    match_fingerprints,
+    num_match_partitions,
+    sum_up_repeats,
+)
 from derailleur.corpus.workers import Workers, start_workers
 from derailleur.corpus.workspace import CurateConfig, Task, Workspace, plan
 from derailleur.errors import DerailleurError
@@ -122,7 +129,15 @@ class _Run:
         self.phase("join", join_keys, num_partitions(num_documents, self.workspace.config.near_dedup))
         near = self.once("resolve", resolve_duplicates)
         finished = self.phase("finish", finish_shard, num_shards)
-        return summarise(self.workspace, finished, near)
+        repeats = self.repeats(num_shards) if self.workspace.config.substrings.enabled else {}
+        return summarise(self.workspace, finished, near) | {"repeats": repeats}
+
+    def repeats(self, num_shards: int) -> dict[str, Any]:
+        """What the kept documents repeat verbatim; nothing is removed for it."""
+        self.phase("fingerprint", fingerprint_texts, num_shards)
+        self.phase("match", match_fingerprints, num_match_partitions(self.workspace))
+        self.phase("passages", find_passages, num_shards)
+        return self.once("repeats", sum_up_repeats)
 
     def once(self, kind: str, function: Callable[[Task], Mapping[str, Any]]) -> dict[str, Any]:
         """Do a task that there is one of, in this process."""

@@ -16,12 +16,13 @@ from derailleur.corpus.near_dedup import NearDedupConfig
 from derailleur.corpus.pii import PiiConfig
 from derailleur.corpus.recognition import RecognitionConfig
 from derailleur.corpus.sources import Source, SourceConfig, Unit
+from derailleur.corpus.substrings import SubstringConfig
 from derailleur.errors import DataError
 from derailleur.io import read_json, write_json
 
 _KINDS = (
     *("plan", "read", "texts", "licences", "judge", "rank", "ranks", "names"),
-    *("sketch", "join", "resolve", "finish"),
+    *("sketch", "join", "resolve", "finish", "fingerprint", "match", "passages", "repeats"),
 )
 
 _SUFFIXES = {
@@ -47,6 +48,7 @@ class CurateConfig(SourceConfig):
     pii: PiiConfig = PiiConfig()
     filters: FilterConfig = FilterConfig()
     decontamination: DecontaminationConfig = DecontaminationConfig()
+    substrings: SubstringConfig = SubstringConfig()
     shard_bytes: int = Field(
         32 << 20, ge=1, description="raw files of one shard, the unit of work and resume, bytes"
     )
