@@ -34,19 +34,19 @@ class Rules:
         """The language of a text."""
         head = b"\n" + data[:_HEAD_BYTES]
         for language, forms in self.tests:
-            if _compiled(forms).search(head):
+            if any(form.search(head) for form in _compiled(forms)):
                 return language
         return self.otherwise
 
 
 @functools.cache
-def _compiled(forms: tuple[str, ...]) -> re.Pattern[bytes]:
-    """All forms as one expression; those at lines' beginnings share what finds a line."""
+def _compiled(forms: tuple[str, ...]) -> tuple[re.Pattern[bytes], ...]:
+    """The forms as expressions; those at the beginning of lines share one, so that a line is found once."""
     at_lines = [form for form in forms if not form.startswith(tuple(_WHERE))]
-    parts = [_placed(form) for form in forms if form not in at_lines]
+    expressions = [_placed(form) for form in forms if form not in at_lines]
     if at_lines:
-        parts.append(rf"\n[ \t]*+(?:{_expanded('|'.join(at_lines))})")
-    return re.compile("|".join(parts).encode())
+        expressions.insert(0, rf"\n[ \t]*+(?:{_expanded('|'.join(at_lines))})")
+    return tuple(re.compile(expression.encode()) for expression in expressions)
 
 
 def _placed(form: str) -> str:
