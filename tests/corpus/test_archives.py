@@ -22,7 +22,8 @@ names = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\:"), min_size=1, max_size=40
 ).filter(lambda name: name not in (".", ".."))
 paths = st.lists(names, min_size=1, max_size=4).map("/".join)
-trees = st.dictionaries(paths, st.binary(max_size=2000), min_size=1, max_size=8).filter(
+contents = st.binary(max_size=2000).filter(lambda data: not data.startswith(b"version https://git-lfs"))
+trees = st.dictionaries(paths, contents, min_size=1, max_size=8).filter(
     lambda tree: not any(other.startswith(f"{path}/") for path in tree for other in tree)
 )
 Tree = Mapping[str, bytes]

@@ -31,6 +31,9 @@ _TARS: Mapping[str, str | None] = {
     ".tzst": "zstd",
 } | {f".tar{suffix}": compression for suffix, compression in COMPRESSIONS.items()}
 
+_KEEP_BYTES = 128 << 20
+"""Unpacking takes longer than all else that is done to a file of an .xz or .bz2."""
+
 _WHEEL_TAGS = re.compile(r"(?<=\d)(?:-\d[^-]*)?-[^-]+-[^-]+-[^-]+$")
 
 
@@ -73,7 +76,7 @@ class ArchiveSource:
             return
         try:
             with open_regular(self.path) as stream:
-                members = list(archive_members(stream, self.path.name, self.config))
+                members = list(_Archive(stream, self.path.name, self.config).members())
         except (RefusedError, OSError) as error:
             place = _Place(self.path.name, self.name, "", self.depth)
             yield refused(self.name, _refusal(place, _verdict(error), num_bytes))
@@ -134,11 +137,12 @@ class _Reader:
     ) -> Iterator[Entry]:
         """The files among the members `first` to `last`; before any is given, all are looked at."""
         limits = self._config.limits
+        archive = _Archive(stream, place.name, self._config)
         try:
-            seen = survey(self._members(stream, place), limits, salvage=self._config.salvage)
+            seen = survey(archive.members(), limits, salvage=self._config.salvage)
             last = seen.num_members if last is None else last
             paths: set[str] = set()
-            for index, member in enumerate(islice(self._members(stream, place), last)):
+            for index, member in enumerate(islice(archive.members(), last)):
                 path, verdict = member_path(member.name, limits)
                 path = path.removeprefix(seen.top) if verdict is None else path
                 if path in paths:
@@ -147,13 +151,10 @@ class _Reader:
                 if index >= first:
                     yield from self._entry(member, path, verdict or member.verdict, place)
         except RefusedError as error:
-            yield _refusal(place, error.verdict, _size(stream))
+            yield _refusal(place, error.verdict, archive.packed_bytes)
         else:
             if seen.damage:
-                yield _refusal(place, seen.damage, _size(stream))
-
-    def _members(self, stream: IO[bytes], place: _Place) -> Iterator[Member]:
-        return archive_members(stream, place.name, self._config)
+                yield _refusal(place, seen.damage, archive.packed_bytes)
 
     def _entry(self, member: Member, path: str, verdict: Verdict | None, place: _Place) -> Iterator[Entry]:
         origin = f"{place.origin}!{printable(member.name)}"
@@ -178,16 +179,38 @@ class _Reader:
             yield from self.entries(io.BytesIO(data), place)
 
 
-def archive_members(stream: IO[bytes], name: str, config: SourceConfig) -> Iterator[Member]:
-    """The members of an archive of that name, from its beginning."""
-    suffix = _suffix(name)
-    assert suffix is not None, name
-    packed_bytes = _size(stream)
-    stream.seek(0)
-    if suffix in _ZIPS:
-        return zip_members(stream, config.limits, packed_bytes=packed_bytes)
-    most_bytes = config.limits.unpacked_bytes(packed_bytes)
-    return tar_members(Unpacked(stream, _TARS[suffix], most_bytes=most_bytes))
+class _Archive:
+    """An archive whose members are gone through twice: to see what it is, and to read them."""
+
+    def __init__(self, stream: IO[bytes], name: str, config: SourceConfig) -> None:
+        suffix = _suffix(name)
+        assert suffix is not None, name
+        self._stream = stream
+        self._suffix = suffix
+        self._config = config
+        self._kept: bytearray | None = None
+        self.packed_bytes = stream.seek(0, io.SEEK_END)
+
+    def members(self) -> Iterator[Member]:
+        """The members from the first on; a tar archive is kept if it is small, not to be unpacked again."""
+        limits = self._config.limits
+        if self._suffix in _ZIPS:
+            self._stream.seek(0)
+            yield from zip_members(self._stream, limits, packed_bytes=self.packed_bytes)
+        elif self._kept is not None:
+            yield from tar_members(Unpacked(io.BytesIO(self._kept), None, most_bytes=len(self._kept)))
+        else:
+            self._stream.seek(0)
+            stream = Unpacked(
+                self._stream,
+                _TARS[self._suffix],
+                most_bytes=limits.unpacked_bytes(self.packed_bytes),
+                keep_bytes=_KEEP_BYTES,
+            )
+            try:
+                yield from tar_members(stream)
+            finally:
+                self._kept = stream.kept
 
 
 def _refusal(place: _Place, verdict: Verdict, num_bytes: int) -> Entry:
@@ -202,10 +225,6 @@ def _verdict(error: RefusedError | OSError) -> Verdict:
 
 def _too_large(num_bytes: int) -> Verdict:
     return Verdict("dropped", "too_large", f"{num_bytes} bytes")
-
-
-def _size(stream: IO[bytes]) -> int:
-    return stream.seek(0, io.SEEK_END)
 
 
 def _suffix(name: str) -> str | None:

@@ -34,11 +34,19 @@ class Unpacked(io.RawIOBase):
     Args:
         compression: a value of `COMPRESSIONS`, or None for bytes that are read as they are.
         most_bytes: more than these are refused as a bomb.
+        keep_bytes: up to so many are kept to be read again.
+
+    Attributes:
+        kept: what was read so far; None if that was too much.
     """
 
-    def __init__(self, stream: IO[bytes], compression: str | None, *, most_bytes: int) -> None:
+    def __init__(
+        self, stream: IO[bytes], compression: str | None, *, most_bytes: int, keep_bytes: int = 0
+    ) -> None:
         self._stream = _opened(stream, compression)
         self._most_bytes = most_bytes
+        self._keep_bytes = keep_bytes
+        self.kept: bytearray | None = bytearray()
         self.position = 0
 
     def readable(self) -> bool:
@@ -65,6 +73,10 @@ class Unpacked(io.RawIOBase):
         self.position += len(data)
         if self.position > self._most_bytes:
             raise RefusedError("bomb", f"unpacks to more than {self._most_bytes} bytes")
+        if self.position > self._keep_bytes:
+            self.kept = None
+        elif self.kept is not None:
+            self.kept += data
         return data
 
 
