@@ -1,5 +1,6 @@
 """`derailleur dedup`, and `derailleur dedup audit`."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -89,9 +90,9 @@ def _add_files(made: Parser) -> None:
 
 
 def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentTypeError(f"expected a number from 1, got '{text}'")
+    return int(text)
 
 
 def _dedup_table(results: Mapping[str, Any]) -> Table:

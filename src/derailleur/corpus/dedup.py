@@ -253,7 +253,7 @@ def _join(task: _JoinTask) -> None:
 
 def _write_clusters(clusters: Iterable[pa.RecordBatch], out: Path, is_kept: Path) -> dict[str, Any]:
     """Write `clusters.parquet`, and a byte a row that says whether it stays; counts both."""
-    dropped: Counter[str] = Counter()
+    dropped = Counter({"exact_duplicate": 0, "near_duplicate": 0})
     num_rows = num_kept = 0
     with (
         atomic_path(out) as temporary,
