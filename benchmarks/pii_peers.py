@@ -5,8 +5,8 @@
     python benchmarks/pii_quality.py annotated.jsonl detect-secrets.jsonl seed.jsonl
 
 Runs in an environment of its own, with detect-secrets==1.5.0 and regex. `detect-secrets` is that tool with
-its default plugins and filters. `seed` behaves as SantaCoder's detector of November 2022, written anew from its
-description: e-mail and IP addresses by pattern, keys by 18 plugins of detect-secrets and three filters.
+its default plugins and filters. `seed` behaves as SantaCoder's detector of November 2022, written anew from
+its description: e-mail and IP addresses by pattern, keys by 18 plugins of detect-secrets and three filters.
 """
 
 import argparse
