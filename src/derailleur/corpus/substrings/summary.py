@@ -19,9 +19,16 @@ _NUM_PLACES = 10
 
 _SUMS = ("count(*)", "sum(num_bytes)", "sum(repeated_bytes)", "sum(later_bytes)")
 
-# The first place of a passage stands for all of them.
+# The first place of a passage stands for all of them. One that lies for the most part in a passage which at
+# least as many documents share, and another document has first, is a piece of that one: at its ends winnowing
+# selects some fingerprints in a part of the documents only.
 _CANDIDATES = """
-SELECT document, start, stop, num_documents FROM read_parquet($passages) WHERE is_first
+WITH passages AS (FROM read_parquet($passages))
+SELECT document, start, stop, num_documents FROM passages AS own WHERE is_first AND NOT EXISTS (
+    FROM passages AS other WHERE other.document = own.document AND NOT other.is_first
+        AND other.num_documents >= own.num_documents
+        AND 2 * (least(other.stop, own.stop) - greatest(other.start, own.start)) > own.stop - own.start
+)
 ORDER BY (num_documents - 1) * (stop - start) DESC, document, start
 """
 
@@ -31,6 +38,7 @@ WITH places AS (
     SELECT top.number, passage.document,
         min(greatest(passage.start, passage.start + top.start - passage.partner_start)) AS start
     FROM top JOIN read_parquet($passages) AS passage ON passage.partner = top.document
+        AND passage.document > top.document
         AND passage.partner_start < top.stop
         AND passage.partner_start + passage.stop - passage.start > top.start
     GROUP BY top.number, passage.document
@@ -93,11 +101,7 @@ class _Passage:
 def _top_passages(
     database: duckdb.DuckDBPyConnection, passages: Sequence[str], num_top: int
 ) -> list[_Passage]:
-    """The passages that repeat most bytes, none of which overlaps a better one.
-
-    Winnowing selects a few fingerprints at the ends of a passage in some of its documents only: these make
-    short passages that fewer documents share, right beside the real one.
-    """
+    """The passages that repeat most bytes, none of which overlaps a better one."""
     top: list[_Passage] = []
     with database.cursor() as rows:
         rows.execute(_CANDIDATES, {"passages": passages})
