@@ -89,6 +89,8 @@ def test_gnu_notices(mark: str, kind: str, version: str, licence: str) -> None:
         ("Distributed under the Boost Software License, Version 1.0.", ("BSL-1.0",)),
         ("Licensed to PSF under the Python Software Foundation License", ("PSF-2.0",)),
         ("Runs under BSD and Linux.", ()),
+        ("GPL-compatible doesn't mean that we're distributing Python under the GPL licence.", ()),
+        ("# see www.gnu.org/licenses/gpl.html", ()),
         ("distributed under the terms of version 2 of the GNU General Public License", ("GPL-2.0-only",)),
         ("Licence: GPLv3+", ("GPL-3.0-or-later",)),
         ("License: GPL v2 or later", ("GPL-2.0-or-later",)),

@@ -79,6 +79,7 @@ _NEARBY = 40  # bytes around a name in which a licence is spoken of: "runs under
 _DENIED = re.compile(
     rb"\bdoesn t mean\b|\bcompatible\b|\bunlike\b|\borg $|\bwith software that is (?:licensed )?$"
 )
+_DENIAL_BYTES = 60
 _FIRST_VERSION = {"GPL": "1.0", "LGPL": "2.0", "AGPL": "1.0"}
 _VERSION_AFTER = re.compile(rb"\b(?:version|v) (?P<version>[123](?: [01])?)(?![0-9])(?P<rest>[a-z ]{0,60})")
 _LATER = re.compile(
@@ -164,7 +165,7 @@ def _grants(words: bytes) -> Iterator[tuple[int, Leaf]]:
         found = _GRANT.match(words, start) if start >= end else None
         if found is None or b"licen" not in words[max(start - _NEARBY, 0) : found.end() + _NEARBY]:
             continue
-        if _DENIED.search(words[max(start - _NEARBY, 0) : start]):
+        if _DENIED.search(words[max(start - _DENIAL_BYTES, 0) : start]):
             continue
         yield start, _named(found, words, found["before"])
         while following := _NEXT.match(words, found.end()):
