@@ -138,8 +138,10 @@ class _Reader:
         """The files among the members `first` to `last`; before any is given, all are looked at."""
         limits = self._config.limits
         archive = _Archive(stream, place.name, self._config)
+        damage = None
         try:
             seen = survey(archive.members(), limits, salvage=self._config.salvage)
+            damage = seen.damage
             last = seen.num_members if last is None else last
             paths: set[str] = set()
             for index, member in enumerate(islice(archive.members(), last)):
@@ -151,10 +153,9 @@ class _Reader:
                 if index >= first:
                     yield from self._entry(member, path, verdict or member.verdict, place)
         except RefusedError as error:
-            yield _refusal(place, error.verdict, archive.packed_bytes)
-        else:
-            if seen.damage:
-                yield _refusal(place, seen.damage, archive.packed_bytes)
+            damage = damage or error.verdict  # the last member is there, but not all of it
+        if damage:
+            yield _refusal(place, damage, archive.packed_bytes)
 
     def _entry(self, member: Member, path: str, verdict: Verdict | None, place: _Place) -> Iterator[Entry]:
         origin = f"{place.origin}!{printable(member.name)}"
