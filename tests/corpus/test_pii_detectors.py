@@ -25,52 +25,115 @@ ALPHABETS = {
 
 # what stands around a key, the key in brackets; generated, so that no secret scanner trips over this file
 KEY_SAMPLES = {
+    "1Password": "[A3-{upper:6}-{upper:11}-{upper:5}-{upper:5}-{upper:5}]",
+    "Adyen": "x-API-key: '[AQE{alnum:8}{alnum:60}-{alnum:43}-{alnum:16}]'",
     "age": "[AGE-SECRET-KEY-1{upper:58}]",
+    "Airtable": "[pat{alnum:14}.{hex:64}]",
+    "Alibaba": "[LTAI{alnum:20}]",
     "Anthropic": "[sk-ant-api03-{alnum:93}-{alnum:6}AA]",
     "Artifactory": "[AKCp{alnum:69}]",
+    "Artifactory reference token": "[cmVmd{alnum:59}]",
+    "Atlassian": "[ATATT3{alnum:180}]",
+    "Authorization header": "Authorization: Bearer [{alnum:16}7q{alnum:20}]",
     "AWS access key": "[AKIA{upper:16}]",
-    "AWS secret key": "aws_secret_access_key = '[{base64:38}7Q]'",
-    "Azure storage": "AccountName=x;AccountKey=[{base64:86}==];EndpointSuffix=y",
+    "AWS access key, early": "[A3T{upper:17}]",
+    "AWS Bedrock": "[ABSK{base64:110}]",
+    "AWS Bedrock, short-lived": "[bedrock-api-key-{base64:200}]",
+    "AWS MWS": "[amzn.mws.{hex:8}-{hex:4}-{hex:4}-{hex:4}-{hex:12}]",
+    "AWS session": "aws_session_token = [IQoJb3JpZ2lu{base64:300}]",
+    "Azure Active Directory": "[{alnum:3}8Q~{alnum:34}]",
+    "Azure keys": "AccountName=x;AccountKey=[{base64:86}==];EndpointSuffix=y",
+    "Azure shared access signature": "https://x.blob.core.windows.net/y?sp=r&sig=[{alnum:43}%3D]",
+    "Bitbucket": "[ATBB{alnum:32}]",
+    "Braintree": "[access_token$production${lower:16}${hex:32}]",
+    "Clojars": "[CLOJARS_{hex:60}]",
+    "Cloudflare origin": "[v1.0-{hex:24}-{hex:146}]",
+    "Cohere": "COHERE_API_KEY=[{alnum:38}7Q]",
+    "Confluent": "[cflt{base64:60}]",
+    "crates.io": "[cio{alnum:32}]",
     "Databricks": "[dapi{hex:32}]",
     "DigitalOcean": "[dop_v1_{hex:64}]",
+    "Discord bot": "bot.run('[MT{alnum:22}.{alnum:6}.{alnum:38}]')",
     "Discord webhook": "https://discord.com/api/webhooks/[{digit:18}/{alnum:68}]",
     "Docker": "[dckr_pat_{alnum:27}]",
+    "Doppler": "[dp.pt.{alnum:43}]",
+    "Duffel": "[duffel_test_{alnum:43}]",
+    "Dynatrace": "[dt0c01.{upper:24}.{upper:64}]",
+    "EasyPost": "[EZAK{alnum:54}]",
+    "Facebook": "[EAA{alnum:120}]",
     "Figma": "[figd_{alnum:43}]",
+    "Fireworks": "[fw_{alnum:24}]",
+    "Flutterwave": "[FLWSECK_TEST-{hex:32}-X]",
+    "Fly": "[fm2_{base64:200}]",
+    "Gitea": "gitea_token: [{hex:40}]",
     "GitHub": "[ghp_{alnum:36}]",
     "GitHub fine-grained": "[github_pat_{alnum:22}_{alnum:59}]",
     "GitLab": "[glpat-{alnum:20}]",
+    "GitLab runner": "[GR1348941{alnum:20}]",
     "Google": "[AIza{alnum:35}]",
     "Google OAuth secret": "[GOCSPX-{alnum:28}]",
     "Google OAuth token": "[ya29.{alnum:60}]",
     "Grafana": "[glsa_{alnum:32}_{hex:8}]",
+    "Grafana, early": "[eyJrIjoi{alnum:80}]",
     "Groq": "[gsk_{alnum:52}]",
+    "Heroku": "[HRKU-AA{alnum:58}]",
     "Hugging Face": "[hf_{alnum:34}]",
-    "JWT": "Authorization: Bearer [eyJ{alnum:30}.eyJ{alnum:50}.{alnum:43}]",
+    "Intercom": "[ico-{alnum:32}]",
+    "JWT": "Authorization: Bearer [eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ{alnum:50}.{alnum:43}]",
+    "LangSmith": "[lsv2_pt_{hex:32}_{hex:10}]",
     "Linear": "[lin_api_{alnum:40}]",
     "Mailchimp": "[{hex:32}-us12]",
     "Mailgun": "[key-{lower:32}]",
+    "Microsoft Teams webhook": "https://corp.webhook.office.com/webhookb2/"
+    "[{uuid}@{uuid}/IncomingWebhook/{hex:32}/{uuid}]",
+    "Mistral": "MISTRAL_API_KEY = '[{alnum:30}7Q]'",
+    "Netlify": "[nfp_{alnum:36}]",
     "New Relic": "[NRAK-{upper:27}]",
+    "New Relic licence": "[{hex:36}NRAL]",
     "Notion": "[ntn_{alnum:46}]",
     "npm": "[npm_{alnum:36}]",
     "npm registry": "//registry.npmjs.org/:_authToken=[{alnum:8}-{alnum:12}-{alnum:12}]",
+    "NuGet": "[oy2{lower:43}]",
+    "NVIDIA": "[nvapi-{alnum:64}]",
+    "Okta": "OKTA_API_TOKEN = '[00{alnum:40}]'",
     "OpenAI": "[sk-{alnum:20}T3BlbkFJ{alnum:20}]",
-    "OpenAI project": "[sk-proj-{alnum:48}]",
-    "OpenAI style": "[sk-{alnum:46}7q]",
+    "OpenShift": "[sha256~{alnum:43}]",
+    "PagerDuty": "pagerduty_api_key = '[u+{alnum:17}7]'",
+    "Perplexity": "[pplx-{alnum:48}]",
+    "Pinecone": "[pcsk_{alnum:6}_{alnum:62}]",
+    "PlanetScale": "[pscale_tkn_{alnum:43}]",
     "Postman": "[PMAK-{hex:24}-{hex:34}]",
+    "Prefect": "[pnu_{alnum:36}]",
+    "Pulumi": "[pul-{hex:40}]",
     "PyPI": "[pypi-AgEIcHlwaS5vcmc{alnum:80}]",
+    "Razorpay": "[rzp_live_{alnum:14}]",
+    "ReadMe": "[rdme_{lower:70}]",
     "Replicate": "[r8_{alnum:37}]",
     "RubyGems": "[rubygems_{hex:48}]",
+    "Scalingo": "[tk-us-{alnum:48}]",
     "SendGrid": "[SG.{alnum:22}.{alnum:43}]",
     "Sendinblue": "[xkeysib-{hex:64}-{alnum:16}]",
+    "Sentry": "[sntryu_{hex:64}]",
+    "Sentry DSN": "dsn='https://[{hex:32}]@o{digit:6}.ingest.sentry.io/{digit:7}'",
+    "Shippo": "[shippo_live_{hex:40}]",
     "Shopify": "[shpat_{hex:32}]",
     "Slack": "[xoxb-{digit:12}-{digit:12}-{alnum:24}]",
     "Slack webhook": "https://hooks.slack.com/services/[T{upper:8}/B{upper:8}/{alnum:24}]",
+    "SoftLayer": "https://api.softlayer.com/soap/v3/[{hex:64}]",
+    "Sourcegraph": "[sgp_{hex:16}_{hex:40}]",
     "Square": "[sq0atp-{alnum:22}]",
     "Stripe": "[sk_live_{alnum:24}]",
+    "Supabase": "[sbp_{hex:40}]",
+    "Tailscale": "[tskey-auth-{alnum:12}-{alnum:32}]",
+    "Tavily": "[tvly-dev-{alnum:32}]",
     "Telegram": "[{digit:9}:AA{alnum:33}]",
+    "Tencent": "[AKID{alnum:32}]",
     "Terraform": "[{alnum:14}.atlasv1.{alnum:67}]",
     "Twilio": "[SK{hex:32}]",
     "Vault": "[hvs.{alnum:90}]",
+    "Vercel": "[vcp_{alnum:56}]",
+    "xAI": "[xai-{alnum:80}]",
+    "Yandex": "[AQVN{alnum:36}]",
 }
 
 
@@ -81,6 +144,7 @@ def fill(template: str, seed: int) -> tuple[str, str]:
     def spell(match: re.Match[str]) -> str:
         return "".join(generator.choice(list(ALPHABETS[match[1]]), int(match[2])))
 
+    template = template.replace("{uuid}", "{hex:8}-{hex:4}-{hex:4}-{hex:4}-{hex:12}")
     before, secret, after = re.split(r"[\[\]]", re.sub(r"\{(\w+):(\d+)\}", spell, template))
     return before + secret + after, secret
 
@@ -104,7 +168,7 @@ def test_keys_are_found_exactly(name: str) -> None:
 
 
 def test_a_key_that_is_repeated_without_its_context_is_found_there_too() -> None:
-    text, secret = fill(KEY_SAMPLES["AWS secret key"], 0)
+    text, secret = fill("aws_secret_access_key = '[{base64:38}7Q]'", 0)
     assert found(f"{text}\nclient({secret})") == [("KEY", secret)] * 2
 
 
@@ -282,7 +346,8 @@ def places(trigger: bytes | Shape, content: bytes) -> list[int]:
         return [m.start() for m in re.finditer(b"(?=" + re.escape(trigger) + b")", content)]
     ends = [m.end() - 1 for m in re.finditer(SHAPES[trigger], content)]
     if trigger is Shape.DOTTED_QUAD:  # three numbers with dots are in front
-        ends = [end for end in ends if re.search(rb"[0-9]\.[0-9]+\.[0-9]+\.\Z", content[:end])]
+        three = rb"(?<![0-9.])\.*[0-9]+\.[0-9]+\.[0-9]+\.\Z"
+        ends = [end for end in ends if re.search(three, content[:end])]
     return ends
 
 

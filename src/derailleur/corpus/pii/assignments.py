@@ -63,9 +63,10 @@ _NOT_SECRET = frozenset(
             "validator",
             "idempotency",
         ),
-        *("object", "blob", "image", "surrogate", "spec", "design", "sha", "md5", "anon"),
+        *("websocket", "object", "blob", "image", "surrogate", "spec", "design", "sha", "md5", "anon"),
     )
 )
+_KEY_IN_URL = re.compile(r"[0-9a-f]{24,64}(?=[/?])")  # ;key=0123.../path
 _STRONG_UUID = re.compile(r"heroku|snyk|codecov|postmark|api_?key|api_?token|secret|registr", re.IGNORECASE)
 
 # a line that is nothing but a setting; only there is a bare word with digits more than a variable
@@ -77,13 +78,15 @@ _TYPE = re.compile(
 
 def _find_keys(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
     for hit in hits:
-        value = text[hit.start : hit.end]
         if not _is_secret_name(name := _name(text, hit), _SECRET_WORDS):
             continue
+        value = text[hit.start : hit.end]
+        if head := _KEY_IN_URL.match(value):
+            value = head[0]
         if is_random(value) or (is_uuid(value) and _STRONG_UUID.search(name)):
             before = text[max(0, hit.start - _MAX_NAME) : hit.start].rpartition("\n")[2]
             if not is_hash_name(before) and not is_in_blob(text, hit.start, hit.end):
-                yield Span(hit.start, hit.end, "KEY")
+                yield Span(hit.start, hit.start + len(value), "KEY")
 
 
 def _find_passwords(text: str, hits: Sequence[Hit]) -> Iterator[Span]:

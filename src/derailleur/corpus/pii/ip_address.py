@@ -23,7 +23,7 @@ _IPV6 = re.compile(
 
 # IANA's special-purpose registry (RFC 6890), written out: `ipaddress` changes its own between Pythons
 _SPECIAL_IPV4 = tuple(
-    ipaddress.IPv4Network(network)
+    (int(ipaddress.IPv4Network(network).network_address), int(ipaddress.IPv4Network(network).netmask))
     for network in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
         *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
@@ -42,20 +42,26 @@ _DNS_SERVERS = frozenset(
     )
 )
 
+_MAX_BEFORE = 13  # characters of an address before the place of its trigger
 _CONTEXT = 48  # characters before a quad in which a word such as "version" says what it is
 _VERSION_BEFORE = re.compile(
     r"(?:(?:version|release|revision|firmware|build|section|identifier|(?<![a-z])(?:ver(?![a-z])|oid))[a-z_]{0,12}"
     r"[\"'`)\]]{0,2}\s{0,4}(?:[:=(,>]{1,2}|is|to|from)?\s{0,4}(?:(?:default|value)=)?[\"'`(\[]{0,2}"
+    r"|(?:upgrade|update|patch|bump|\bv8)[^\"'\n]{0,40}\s(?:to|from)\s|supported for\s"
     r"|[\w\]]\s?[=~!<>]=\s?|[\^~]|[a-z][/-])\Z",
     re.IGNORECASE,
 )
 _OBJECT_IDENTIFIERS = ("1.3.6.", "2.5.4.", "2.5.29.")  # of the Internet and of X.509
+_ADDRESS_BEFORE = re.compile(
+    r"(?:://|@|(?<![a-z])ip|address|addr|host|server|dns|gateway|peer)[\w\"')\]]{0,12}\W{0,6}\Z",
+    re.IGNORECASE,
+)
 _VERSION_AFTER = re.compile(r"[-+.][A-Za-z]|\.dev|rc[0-9]")
 
 
 def _find_ipv4(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
     for hit in hits:
-        for match in _around(_IPV4, text, hit.position, before=12):
+        if match := _match_around(_IPV4, text, hit.position, "0123456789."):
             address = match[1]
             if not (address in _DNS_SERVERS or _is_special_ipv4(address) or _is_version(text, match)):
                 yield Span(*match.span(), "IP_ADDRESS")
@@ -63,36 +69,38 @@ def _find_ipv4(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
 
 def _find_ipv6(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
     for hit in hits:
-        for match in _around(_IPV6, text, hit.position, before=9):
+        if match := _match_around(_IPV6, text, hit.position, "0123456789abcdefABCDEF:"):
             try:
                 address = ipaddress.IPv6Address(match[1])
             except ValueError:
                 continue
             special = any(address in network for network in _SPECIAL_IPV6)
-            if not special and address.compressed not in _DNS_SERVERS:
+            is_number = match[0].endswith("::") and match[0].count(":") == 2  # issues/3974::
+            if not is_number and not special and address.compressed not in _DNS_SERVERS:
                 yield Span(*match.span(), "IP_ADDRESS")
 
 
-def _around(pattern: re.Pattern[str], text: str, position: int, *, before: int) -> Iterator[re.Match[str]]:
-    """The first match that starts at most `before` characters in front of `position` and goes past it."""
-    for start in range(max(0, position - before), position):
-        match = pattern.match(text, start)
-        if match and match.end() > position:
-            yield match
-            return
+def _match_around(pattern: re.Pattern[str], text: str, position: int, letters: str) -> re.Match[str] | None:
+    """The match that goes past `position` and starts where the run of `letters` before it does."""
+    start = position
+    while start > max(0, position - _MAX_BEFORE) and text[start - 1] in letters:
+        start -= 1
+    match = pattern.match(text, start) or pattern.match(text, start + 1)  # the first may end an escape
+    return match if match and match.end() > position else None
 
 
 def _is_special_ipv4(address: str) -> bool:
-    parsed = ipaddress.IPv4Address(address)
-    return any(parsed in network for network in _SPECIAL_IPV4)
+    number = int.from_bytes(map(int, address.split(".")), "big")
+    return any(number & mask == network for network, mask in _SPECIAL_IPV4)
 
 
 def _is_version(text: str, match: re.Match[str]) -> bool:
-    before = text[max(0, match.start() - _CONTEXT) : match.start()]
+    before = text[max(0, match.start() - _CONTEXT) : match.start()].rpartition("\n")[2]
     return bool(
         len(match[1]) == 7  # four single digits
+        or (len(match[0]) == 8 and not _ADDRESS_BEFORE.search(before))  # numbers of enzymes, of sections
         or match[1].startswith(_OBJECT_IDENTIFIERS)
-        or _VERSION_BEFORE.search(before.rpartition("\n")[2])
+        or _VERSION_BEFORE.search(before)
         or _VERSION_AFTER.match(text, match.end())
     )
 

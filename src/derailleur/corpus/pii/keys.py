@@ -263,9 +263,13 @@ KEY_FORMATS = (
         check=is_random,
     ),
     KeyFormat("NVIDIA", ("nvapi-",), r"nvapi-[A-Za-z0-9_-]{64}"),
-    KeyFormat("OpenAI", ("sk-",), r"sk-[A-Za-z0-9_-]{16,120}?T3BlbkFJ[A-Za-z0-9_-]{16,120}"),
-    KeyFormat("OpenAI project", ("sk-",), r"sk-(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,200}"),
-    KeyFormat("OpenAI style", ("sk-",), r"sk-[A-Za-z0-9]{32,64}", check=is_random),
+    KeyFormat(
+        "OpenAI",
+        ("sk-",),
+        r"sk-(?:[A-Za-z0-9_-]{16,120}?T3BlbkFJ[A-Za-z0-9_-]{16,120}"
+        r"|(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,200}|[A-Za-z0-9]{32,64})",
+        check=is_random,
+    ),
     KeyFormat("Perplexity", ("pplx-",), r"pplx-[A-Za-z0-9]{48}"),
     KeyFormat("Pinecone", ("pcsk_",), r"pcsk_[A-Za-z0-9]{4,8}_[A-Za-z0-9]{50,70}"),
     KeyFormat("Replicate", ("r8_",), r"r8_[A-Za-z0-9]{37}"),
@@ -273,7 +277,6 @@ KEY_FORMATS = (
     KeyFormat("xAI", ("xai-",), r"xai-[A-Za-z0-9]{80}"),
     # monitoring and work
     KeyFormat("Airtable", ("pat",), r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
-    KeyFormat("Datadog", ("ddapp_", "ddp_"), r"dd(?:app|p)_[A-Za-z0-9]{32,40}"),
     KeyFormat("Dynatrace", ("dt0c01.", "dt0s"), r"dt0[a-z][0-9]{2}\.[A-Z0-9]{8,24}\.[A-Z0-9]{64}"),
     KeyFormat("Figma", ("figd_",), r"figd_[A-Za-z0-9_-]{40,60}"),
     KeyFormat(

@@ -62,9 +62,10 @@ _ENCODED = re.compile(  # public keys, certificates, images, fonts, archives, PE
 _INCHI_KEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")  # names a chemical compound
 _PATH = re.compile(r"\.{0,2}/?(?:[\w.@-]+/)+[\w.@-]*|[\w-]+(?:\.[A-Za-z_][\w-]*)+|[\w.+-]+/[\w.+;=-]+")
 _NAMES = re.compile(r"\w+(?:[.:]+[A-Za-z_]\w*)+")
-_IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z_$-]*[0-9]{0,2}")
+_IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z_$:.-]*[0-9]{0,2}")
 _ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 
+_MIN_KEY = 16  # characters
 _MIN_HEX_ENTROPY = 3.0  # bits a character
 _MIN_ENTROPY = 3.4
 _MIN_SURPRISE = 3.85  # nats a pair of letters; a random string in a hundred is below
@@ -103,6 +104,8 @@ def is_random(value: str) -> bool:
         return False
     if _NAMES.fullmatch(value):
         value = max(re.split(r"[.:]", value), key=len)
+        if len(value) < _MIN_KEY:
+            return False
     return surprise(value) >= _MIN_SURPRISE
 
 
@@ -115,6 +118,8 @@ def is_password(value: str, *, bare: bool) -> bool:
     if is_run(value) or is_uuid(value) or is_template(value) or _ENCODED.match(value):
         return False
     if _PLACEHOLDER.search(value) or _DATE_OR_VERSION.fullmatch(value):
+        return False
+    if bare and _NAMES.fullmatch(value):
         return False
     if _PATH.fullmatch(value) and surprise(value) < _MIN_SURPRISE:
         return False

@@ -18,6 +18,8 @@ DETECTORS: tuple[Detector, ...] = (
     *KEYS,
 )
 
+_MAX_REPEATED = 100  # keys of a text that are looked for without their context, for the time to be linear
+
 _TRIGGERS = Triggers(DETECTORS)
 
 
@@ -49,7 +51,8 @@ def _spans(text: str, hits: dict[int, list[Hit]]) -> Iterator[Span]:
             yield span
             if span.tag == "KEY":
                 keys.add(text[span.start : span.end])
-    for key in keys:  # a key stays one where it is repeated without what gave it away
+    # a key stays one where it is repeated without what gave it away
+    for key in sorted(keys)[:_MAX_REPEATED]:
         yield from (Span(start, start + len(key), "KEY") for start in _occurrences(text, key))
 
 

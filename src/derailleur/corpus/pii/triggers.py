@@ -154,7 +154,7 @@ def _scan(
         elif byte == _DOT:
             dots = dots + 1 if _ZERO <= before <= _NINE else 0
         elif _ZERO <= byte <= _NINE:
-            if dots >= 3 and before == _DOT:
+            if dots == 3 and before == _DOT:
                 count = _write(rows, count, Shape.DOTTED_QUAD, position, position, position + 1)
         else:
             dots = 0
