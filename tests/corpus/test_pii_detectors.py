@@ -32,6 +32,7 @@ KEY_SAMPLES = {
     "Alibaba": "[LTAI{alnum:20}]",
     "Anthropic": "[sk-ant-api03-{alnum:93}-{alnum:6}AA]",
     "Artifactory": "[AKCp{alnum:69}]",
+    "Artifactory password": "[APA{alnum:30}]",
     "Artifactory reference token": "[cmVmd{alnum:59}]",
     "Atlassian": "[ATATT3{alnum:180}]",
     "Authorization header": "Authorization: Bearer [{alnum:16}7q{alnum:20}]",

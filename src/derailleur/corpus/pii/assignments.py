@@ -99,7 +99,12 @@ def _find_passwords(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
 def _is_password_here(text: str, hit: Hit, value: str) -> bool:
     bare = text[hit.start - 1] not in "\"'`>"
     if bare and re.fullmatch(r"[A-Za-z_][\w.-]*", value):
-        return _is_setting(text, hit) and not _TYPE.fullmatch(value) and is_password(value, bare=False)
+        is_option = _name(text, hit).startswith("--")
+        return (
+            (is_option or _is_setting(text, hit))
+            and not _TYPE.fullmatch(value)
+            and is_password(value, bare=False)
+        )
     return is_password(value, bare=bare)
 
 

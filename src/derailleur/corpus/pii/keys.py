@@ -137,6 +137,12 @@ KEY_FORMATS = (
     ),
     # hosts of Git, artefacts and packages
     KeyFormat("Artifactory", ("AKC",), r"AKC[A-Za-z0-9]{10,90}", check=is_random),
+    KeyFormat(
+        "Artifactory password",
+        tuple(f"AP{digit}" for digit in "0123456789ABCDEF"),
+        r"AP[0-9A-F][A-Za-z0-9]{16,90}",
+        check=is_random,
+    ),
     KeyFormat("Artifactory reference token", ("cmVmd",), r"cmVmd[A-Za-z0-9]{59}"),
     KeyFormat("Atlassian", ("ATATT3", "ATCTT3"), r"AT[AC]TT3[A-Za-z0-9_=-]{50,250}"),
     KeyFormat("Bitbucket", ("ATBB",), r"ATBB[A-Za-z0-9]{24,40}(?:[A-F0-9]{8})?"),
