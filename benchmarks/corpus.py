@@ -147,6 +147,7 @@ def interleaved(pythons: Mapping[str, str], corpus: Corpus, data: Path, rounds: 
 def measured(contender: str, python: str, corpus: Corpus, data: Path, num_bytes: int | None = None) -> Run:
     """One run; refuses a peer of another version than the one that the tables speak of."""
     answer, usage = ask(python, contender, data)
+    print(f"{contender}, {corpus.folder.name}: {answer['cpu_seconds']:.2f} CPU s", file=sys.stderr)
     name, _, found = answer["version"].partition(" ")
     if (expected := VERSIONS.get(name, found)) != found:
         raise SystemExit(f"{name} {found} in {python}; these tables are of {expected}")

@@ -50,6 +50,7 @@ def main() -> None:
         "result": result,
     }
     print(json.dumps(answer), file=answers, flush=True)
+    os._exit(0)  # some peers' libraries crash now and then while the interpreter goes down
 
 
 def cpu_seconds() -> float:
@@ -94,7 +95,7 @@ def derailleur() -> Prepared:
                 if positions.setdefault(hashlib.sha256(content).digest(), position) == position:
                     spool.append(content)
             texts: Ragged = spool.finish()
-        near = near_duplicates(texts, NearDedupConfig(), scratch, num_threads=1)
+        near = near_duplicates(texts, NearDedupConfig(), scratch)
         return [place for index, place in enumerate(positions.values()) if near.is_kept(index)]
 
     def work(data: Path, scratch: Path) -> list[str]:

@@ -64,7 +64,8 @@ def run(command: Sequence[str | Path], *, sample: bool = False) -> tuple[str, Us
         output.seek(0)
         errors.seek(0)
         if process.returncode:
-            raise RuntimeError(f"{' '.join(map(str, command))}: {errors.read()[-2000:]}")
+            words = " ".join(map(str, command))
+            raise RuntimeError(f"{words}: exit {process.returncode}: {errors.read()[-2000:]}")
         cpu = sum(usage.ru_utime + usage.ru_stime for usage in usages)
         return output.read(), Usage(wall, cpu, tuple(peaks.values()))
 
