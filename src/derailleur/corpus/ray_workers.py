@@ -1,5 +1,6 @@
 """Tasks on a Ray cluster whose machines share a file system: the same tasks, the same bytes out."""
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -12,7 +13,15 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _AHEAD = 2
+_ANSWER_SECONDS = 10
 _RETRIES = 3  # of a task whose process or machine was lost
+
+
+def _knock(address: str) -> None:
+    """Ask whether anyone is there: Ray itself would ask for five minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "://" not in address:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 class RayWorkers:
@@ -24,8 +33,9 @@ class RayWorkers:
         except ImportError:
             raise UserError("--ray: ray is not installed; pip install 'derailleur[ray]'") from None
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"--ray {address}: {str(error).splitlines()[0]}") from None
         self._ray: Any = ray
         self.count = max(int(self._ray.cluster_resources().get("CPU", 1)), 1)
