@@ -34,7 +34,7 @@ from derailleur.corpus.workspace import CurateConfig, Task, Workspace, plan
 from derailleur.errors import DerailleurError
 from derailleur.io import Progress, file_sha256, read_json, silent, write_json, write_text
 
-VERSION = 2
+VERSION = 3
 
 RESULTS = "results.json"
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from derailleur.corpus.filters import volume_table
+from derailleur.corpus.flow import left_out_rows
 from derailleur.corpus.near_dedup import read_dropped
 from derailleur.corpus.pii import TAGS
 from derailleur.corpus.sources import HELDOUT, TRAIN
@@ -28,10 +29,8 @@ def summarise(
     """
     total = _sum(shards)
     kept = total.get("kept", 0)
-    dropped, quarantined = _ordered(total.get("dropped", {})), _ordered(total.get("quarantined", {}))
-    assert total["files_seen"] == kept + sum(dropped.values()) + sum(quarantined.values()), (
-        "the ledger does not add up"
-    )
+    left_out = left_out_rows(total.get("left_out", {}))
+    assert total["files_seen"] == kept + sum(row["files"] for row in left_out), "the ledger does not add up"
     write_checksums(workspace, len(shards))
     splits, languages = total.get("splits", {}), total.get("by_language", {})
     measures = [workspace.output("measures", shard) for shard in range(len(shards))]
@@ -39,8 +38,9 @@ def summarise(
         "files_seen": total["files_seen"],
         "bytes_seen": total["bytes_seen"],
         "kept": kept,
-        "dropped": dropped,
-        "quarantined": quarantined,
+        "dropped": _by_reason(left_out, "dropped"),
+        "quarantined": _by_reason(left_out, "quarantined"),
+        "left_out": left_out,
         "bytes_kept": sum(counts["bytes"] for counts in splits.values()),
         "splits": {split: splits.get(split, {"files": 0, "bytes": 0}) for split in (TRAIN, HELDOUT)},
         "languages": _ordered({name: n["files_kept"] for name, n in languages.items() if "files_kept" in n}),
@@ -55,6 +55,15 @@ def summarise(
         "contamination": _ordered(total.get("contamination", {})),
         "shards": len(shards),
     }
+
+
+def _by_reason(left_out: Iterable[Mapping[str, Any]], action: str) -> dict[str, int]:
+    """Files by reason, whichever step it was."""
+    files: Counter[str] = Counter()
+    for row in left_out:
+        if row["action"] == action:
+            files[row["reason"]] += row["files"]
+    return _ordered(files)
 
 
 def cluster_sizes(workspace: Workspace) -> dict[str, int]:

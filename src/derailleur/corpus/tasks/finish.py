@@ -13,6 +13,7 @@ import numpy as np
 from derailleur.corpus.decontamination import DecontaminationConfig, Decontaminator, Match
 from derailleur.corpus.documents import Document, write_documents
 from derailleur.corpus.filters import FilterConfig, Filters, Judgement, write_measures
+from derailleur.corpus.flow import count_left_out
 from derailleur.corpus.ledger import KEPT, FileRecord, Verdict, read_records, write_ledger
 from derailleur.corpus.near_dedup import REASONS, find_dropped, read_dropped
 from derailleur.corpus.pii import Redaction, redact
@@ -141,29 +142,21 @@ def _counts(records: Sequence[FileRecord], documents: _LastSteps) -> dict[str, A
     """The counts of a shard; those of the whole run are their sums."""
     counts: dict[str, Any] = {"files_seen": len(records), "bytes_seen": 0, "kept": 0}
     by_language: dict[str, Counter[str]] = defaultdict(Counter)
-    left_out: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
     for record in records:
-        assert record.verdict is not None
         counts["bytes_seen"] += record.num_bytes
-        if record.verdict is KEPT:
-            counts["kept"] += 1
-        else:
-            left_out[record.verdict.action][record.verdict.reason] += 1
+        counts["kept"] += record.verdict is KEPT
         if record.language is not None:
             by_language[record.language].update(files_seen=1, bytes_seen=record.num_bytes)
     for language, kept in documents.by_language.items():
         by_language[language].update(files_kept=kept["files"], bytes_kept=kept["bytes"])
-    return (
-        counts
-        | left_out
-        | {
-            "by_language": by_language,
-            "by_licence": documents.by_licence,
-            "splits": documents.splits,
-            "pii": documents.pii,
-            "contamination": documents.contamination,
-        }
-    )
+    return counts | {
+        "left_out": count_left_out(records, {step.reason for step in documents.filters.steps}),
+        "by_language": by_language,
+        "by_licence": documents.by_licence,
+        "splits": documents.splits,
+        "pii": documents.pii,
+        "contamination": documents.contamination,
+    }
 
 
 @cache
