@@ -191,3 +191,25 @@ def test_the_fingerprint_is_the_commits(bare: Path, checkout: Path) -> None:
     assert fingerprint() == first
     git(bare, "update-ref", "HEAD", git(bare, "rev-parse", "v1"))
     assert fingerprint() != first
+
+
+def test_a_repository_that_vanishes_after_it_was_listed_is_quarantined(bare: Path) -> None:
+    config = SourceConfig()
+    [source] = open_sources([bare], config, out=bare.parent / "out")
+    [unit] = source.units(1 << 25)
+    shutil.rmtree(bare)
+    entries = list(read_unit(unit, config))
+    assert len(entries) == unit.num_files
+    assert {entry.verdict.action for entry in entries if entry.verdict} == {"quarantined"}
+
+
+def test_an_object_that_claims_to_be_huge_is_an_entry(bare: Path) -> None:
+    git(bare, "gc", "-q")
+    [pack] = bare.glob("objects/pack/*.pack")
+    pack.chmod(0o600)
+    data = bytearray(pack.read_bytes())
+    for place in range(20, len(data) - 20):
+        data[place] ^= 0xA5
+    pack.write_bytes(data)
+    entries = read(bare)
+    assert entries and all(entry.verdict and entry.verdict.action == "quarantined" for entry in entries)

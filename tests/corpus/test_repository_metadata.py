@@ -103,7 +103,8 @@ def test_a_table_that_is_missing(tmp_path: Path) -> None:
         RepositoryMetadata(tmp_path / "t.csv")
 
 
-def test_stars_that_are_no_number_are_named(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("repository,stars\na/b,many\n")
-    with pytest.raises(DataError, match="a/b: expected a number of stars, got 'many'"):
+@pytest.mark.parametrize("stars", ["many", "1e30", "inf", "nan"])
+def test_stars_that_are_no_number_are_named(stars: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"repository,stars\na/b,{stars}\n")
+    with pytest.raises(DataError, match=f"a/b: expected a number of stars, got '{stars}'"):
         RepositoryMetadata(tmp_path / "t.csv").lookup(["a/b"])

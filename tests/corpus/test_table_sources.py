@@ -245,3 +245,41 @@ def test_a_compressed_file_that_was_cut_off_is_one_entry_unless_salvaged(tmp_pat
     *good, last = read(tmp_path / "t.jsonl.gz", salvage=True)
     assert len(good) > 100 and all(entry.data for entry in good[:-1])
     assert last.verdict and last.verdict.reason == "corrupt_archive"
+
+
+def test_one_text_many_times_takes_the_memory_of_one(tmp_path: Path) -> None:
+    text = "x = 1\n" * 100_000
+    table = pa.table({"content": [text] * 5000, "path": [f"{number}.py" for number in range(5000)]})
+    pq.write_table(table, tmp_path / "same.parquet", dictionary_pagesize_limit=1 << 20)
+    entries = read(tmp_path / "same.parquet")
+    assert len(entries) == 5000
+    assert len({id(entry.data) for entry in entries}) <= 10  # 3 GB if each were its own
+
+
+def test_a_table_that_unpacks_to_too_much_is_a_bomb(tmp_path: Path) -> None:
+    rows = {"content": [" " * 500_000 + str(number) for number in range(20)]}
+    pq.write_table(pa.table(rows), tmp_path / "bomb.parquet", compression="zstd", use_dictionary=False)
+    for salvage in (False, True):
+        [entry] = read(tmp_path / "bomb.parquet", salvage=salvage)
+        assert entry.verdict is not None
+        assert (entry.verdict.action, entry.verdict.reason) == ("quarantined", "bomb")
+
+
+@pytest.mark.parametrize("stars", [1e30, 10**400, -(10**30), "many", [3], None])
+def test_no_number_of_stars_is_none(stars: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"content": "x = 1\n", "stars": stars}) + "\n")
+    [entry] = read(tmp_path / "rows.jsonl")
+    assert (entry.data, entry.stars) == (b"x = 1\n", None)
+
+
+def test_a_table_that_vanishes_after_it_was_listed_is_quarantined(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"content": ["x = 1\n"]}), tmp_path / "rows.parquet")
+    config = SourceConfig()
+    [source] = open_sources([tmp_path / "rows.parquet"], config, out=tmp_path / "out")
+    [unit] = source.units(1 << 20)
+    (tmp_path / "rows.parquet").unlink()
+    [entry] = read_unit(unit, config)
+    assert entry.verdict is not None and entry.verdict.action == "quarantined"
+    [gone] = source.units(1 << 20)
+    [entry] = read_unit(gone, config)
+    assert entry.verdict is not None and entry.verdict.action == "quarantined"

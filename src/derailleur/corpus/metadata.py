@@ -29,6 +29,7 @@ _OPTED_OUT = ("opted_out", "opt_out")
 _MEMORY = "256MB"
 _GLOB = re.compile(r"[*?\[]")  # what DuckDB takes for a pattern
 _SPLIT = re.compile(r"[,;|]")
+_MOST_STARS = 1 << 53  # beyond, a double is no exact number
 _TRUE = frozenset(["true", "t", "1", "yes", "y"])
 
 
@@ -112,9 +113,12 @@ class RepositoryMetadata:
         if stars is None or str(stars).strip() == "":
             return None
         try:
-            return int(float(stars))
+            number = int(float(stars))
         except (ValueError, OverflowError):
-            raise DataError(f"{self._path}: {name}: expected a number of stars, got {stars!r}") from None
+            number = None
+        if number is None or abs(number) > _MOST_STARS:
+            raise DataError(f"{self._path}: {name}: expected a number of stars, got {stars!r}")
+        return number
 
 
 def _quoted(column: str | None) -> str:

@@ -13,7 +13,7 @@ from derailleur.corpus.sources.batching import batches
 from derailleur.corpus.sources.compression import COMPRESSIONS, RefusedError, Unpacked
 from derailleur.corpus.sources.config import SourceConfig
 from derailleur.corpus.sources.entry import Entry, Unit, refused
-from derailleur.corpus.sources.files import file_fingerprint, open_regular, reason
+from derailleur.corpus.sources.files import file_fingerprint, num_bytes, open_regular, reason
 from derailleur.corpus.sources.members import Member, member_path, survey
 from derailleur.corpus.sources.selection import Selection, lfs_pointer, printable
 from derailleur.corpus.sources.tar import tar_members
@@ -70,16 +70,16 @@ class ArchiveSource:
     def units(self, unit_bytes: int) -> Iterator[Unit]:
         """Runs of members of a zip archive; a tar archive has no directory and is one unit."""
         where = {"path": str(self.path), "repository": self.name, "depth": self.depth}
-        num_bytes = self.path.stat().st_size
+        packed_bytes = num_bytes(self.path)
         if _suffix(self.path.name) not in _ZIPS:
-            yield Unit(self.name, ARCHIVE, num_bytes, None, where | {"first": 0, "last": None})
+            yield Unit(self.name, ARCHIVE, packed_bytes, None, where | {"first": 0, "last": None})
             return
         try:
             with open_regular(self.path) as stream:
                 members = list(_Archive(stream, self.path.name, self.config).members())
         except (RefusedError, OSError) as error:
             place = _Place(self.path.name, self.name, "", self.depth)
-            yield refused(self.name, _refusal(place, _verdict(error), num_bytes))
+            yield refused(self.name, _refusal(place, _verdict(error), packed_bytes))
             return
         most = self.config.max_file_bytes
         sized = ((None, member.num_bytes if member.num_bytes <= most else 0) for member in members)

@@ -3,7 +3,6 @@
 The Stack, The Stack v2 and the sets derived from them each have their own names for the same things.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +21,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "extension": ("ext", "extension"),
 }
 """What an entry takes from a row: the first of these columns that the table has."""
+
+_MOST_STARS = 1 << 53
+"""Tables that have nulls hold integers as doubles, exact up to here."""
 
 
 def columns_of(names: Iterable[str]) -> dict[str, str]:
@@ -49,7 +51,6 @@ def row_entry(row: Mapping[str, Any], *, table: str, number: int, origin: str, s
     verdict = selection.rule_out(path, num_bytes)
     if content is None:
         verdict = Verdict("quarantined", "no_content")
-    stars = row.get("stars")
     return Entry(
         _text(row.get("repository")) or table,
         path,
@@ -58,10 +59,16 @@ def row_entry(row: Mapping[str, Any], *, table: str, number: int, origin: str, s
         verdict,
         origin=origin,
         revision=_text(row.get("revision")),
-        stars=int(stars) if isinstance(stars, int | float) and math.isfinite(stars) else None,
+        stars=_count(row.get("stars")),
         licences=_texts(row.get("licences")),
         language=_text(row.get("language")) or None,
     )
+
+
+def _count(value: Any) -> int | None:
+    """A number of stars; None where it cannot be one."""
+    is_number = isinstance(value, int | float) and abs(value) <= _MOST_STARS
+    return int(value) if is_number else None
 
 
 def _text(value: Any) -> str:

@@ -23,6 +23,14 @@ def open_regular(location: str | Path) -> BinaryIO:
     return stream
 
 
+def num_bytes(path: Path) -> int:
+    """Size of a file; 0 if it is gone by now."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def file_fingerprint(path: Path) -> str:
     """SHA-256 over a file's name, size and time."""
     status = path.stat()

@@ -83,7 +83,7 @@ class GitSource:
             )
             return
         where = {"path": str(self.path), "repository": repository, "revision": str(commit.id)}
-        if len(list(islice(_walk(git, commit.tree_id), self.max_files + 1))) > self.max_files:
+        if sum(1 for _ in islice(_walk(git, commit.tree_id), self.max_files + 1)) > self.max_files:
             verdict = Verdict("quarantined", "bomb", f"over {self.max_files} files")
             yield refused(self.name, Entry(repository, "./", 0, None, verdict, revision=str(commit.id)))
             return
@@ -101,7 +101,15 @@ def read_git(unit: Unit, config: SourceConfig) -> Iterator[Entry]:
     """Read the blobs of a unit."""
     selection = Selection(config)
     where = unit.payload
-    git = _open(Path(where["path"]))
+    try:
+        git = _open(Path(where["path"]))
+    except _git_errors() as error:  # it was there when it was listed
+        gone = Verdict("quarantined", "unreadable", _reason(error))
+        for path, _, object_id in where["files"]:
+            yield Entry(
+                where["repository"], path, 0, None, gone, origin=object_id, revision=where["revision"]
+            )
+        return
     for path, mode, object_id in where["files"]:
         verdict, data = _not_a_file(mode, object_id), None
         num_bytes = 0
@@ -201,7 +209,8 @@ def _configure() -> None:
 def _git_errors() -> tuple[type[Exception], ...]:
     import pygit2
 
-    return (pygit2.GitError, KeyError, ValueError, OSError)
+    # A damaged object may claim any size: to libgit2 that is a lack of memory.
+    return (pygit2.GitError, KeyError, ValueError, OSError, MemoryError)
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from derailleur.corpus.sources.columns import columns_of, row_entry
 from derailleur.corpus.sources.compression import RefusedError, Unpacked
 from derailleur.corpus.sources.config import SourceConfig
 from derailleur.corpus.sources.entry import Entry, Unit, refused
-from derailleur.corpus.sources.files import file_fingerprint, open_regular, reason
+from derailleur.corpus.sources.files import file_fingerprint, num_bytes, open_regular, reason
 from derailleur.corpus.sources.selection import Selection, printable
 
 JSONL = "jsonl"
@@ -49,7 +49,7 @@ class JsonlSource:
         where = {"path": str(self.path), "repository": self.name}
         if self.path.suffix in COMPRESSIONS:
             whole = where | {"start": 0, "end": None, "line": 1}
-            yield Unit(self.name, JSONL, self.path.stat().st_size, None, whole)
+            yield Unit(self.name, JSONL, num_bytes(self.path), None, whole)
             return
         try:
             with open_regular(self.path) as stream:

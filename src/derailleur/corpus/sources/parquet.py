@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 from derailleur.corpus.ledger import Verdict
 from derailleur.corpus.sources.batching import batches
 from derailleur.corpus.sources.columns import columns_of, row_entry
+from derailleur.corpus.sources.compression import RefusedError
 from derailleur.corpus.sources.config import SourceConfig
 from derailleur.corpus.sources.entry import Entry, Unit, refused
-from derailleur.corpus.sources.files import file_fingerprint
+from derailleur.corpus.sources.files import file_fingerprint, num_bytes
 from derailleur.corpus.sources.selection import Selection, printable
 
 PARQUET = "parquet"
@@ -51,17 +52,26 @@ class ParquetSource:
                 columns = _columns(file)
                 sized = [(group, _num_bytes(file, group, columns)) for group in range(file.num_row_groups)]
                 rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+                self._refuse_bombs(sum(size for _, size in sized))
                 if not self.config.salvage:
                     for group in range(file.num_row_groups):
                         _check(file, group, columns)
+        except RefusedError as error:
+            yield refused(self.name, _entry(self.name, self.path, error.verdict))
+            return
         except _DAMAGE as error:
             yield refused(self.name, _damaged(self.name, self.path, "", error))
             return
         where = {"path": str(self.path), "repository": self.name}
-        for groups, num_bytes in batches(sized, unit_bytes):
+        for groups, group_bytes in batches(sized, unit_bytes):
             num_rows = sum(rows[group] for group in groups)
             part = where | {"groups": groups, "row": sum(rows[: groups[0]])}
-            yield Unit(self.name, PARQUET, num_bytes, num_rows, part)
+            yield Unit(self.name, PARQUET, group_bytes, num_rows, part)
+
+    def _refuse_bombs(self, unpacked_bytes: int) -> None:
+        most = self.config.limits.unpacked_bytes(num_bytes(self.path))
+        if unpacked_bytes > most:
+            raise RefusedError("bomb", f"unpacks to more than {most} bytes")
 
 
 def read_parquet(unit: Unit, config: SourceConfig) -> Iterator[Entry]:
@@ -88,8 +98,21 @@ def read_parquet(unit: Unit, config: SourceConfig) -> Iterator[Entry]:
 
 
 def _opened(path: Path) -> pq.ParquetFile:
-    """No memory map: a file that is cut while it is read would be a signal, not an error."""
-    return pq.ParquetFile(str(path), buffer_size=1 << 20, page_checksum_verification=True)
+    """No memory map: a file that is cut while it is read would be a signal, not an error.
+
+    Texts stay parted into a dictionary and the numbers of its entries: a short file may hold a long text a
+    million times.
+    """
+    with pq.ParquetFile(str(path)) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+    texts = [name for name in columns_of(schema.names).values() if _is_text(schema.field(name).type)]
+    return pq.ParquetFile(
+        str(path),
+        metadata=metadata,
+        read_dictionary=texts,
+        buffer_size=1 << 20,
+        page_checksum_verification=True,
+    )
 
 
 def _columns(file: pq.ParquetFile) -> dict[str, str]:
@@ -113,7 +136,7 @@ def _check(file: pq.ParquetFile, group: int, columns: Mapping[str, str]) -> None
 def _rows(file: pq.ParquetFile, group: int, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """The rows of a row group by what their columns mean."""
     for batch in _decoded(file, group, columns):
-        values = [_as_bytes(batch.column(column)).to_pylist() for column in columns.values()]
+        values = [_values(batch.column(column)) for column in columns.values()]
         for row in zip(*values, strict=True):
             yield dict(zip(columns, row, strict=True))
 
@@ -138,8 +161,15 @@ def _num_bytes(file: pq.ParquetFile, group: int, columns: Mapping[str, str]) -> 
     return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.partition(".")[0] in wanted)
 
 
+def _values(column: pa.Array) -> list[Any]:
+    """Texts as they stand in the file, whether or not they are UTF-8; equal ones are one object."""
+    if pa.types.is_dictionary(column.type):
+        different = _values(column.dictionary)
+        return [None if index is None else different[index] for index in column.indices.to_pylist()]
+    return _as_bytes(column).to_pylist()
+
+
 def _as_bytes(column: pa.Array) -> pa.Array:
-    """Texts as they stand in the file, whether or not they are UTF-8."""
     if _is_text(column.type):
         return column.cast(pa.large_binary())
     if pa.types.is_list(column.type) and _is_text(column.type.value_type):
@@ -165,6 +195,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _damaged(table: str, path: Path, where: str, error: Exception) -> Entry:
+    what = str(error).partition("\n")[0]
+    return _entry(table, path, Verdict("quarantined", "corrupt_parquet", f"{where}{what}"))
+
+
+def _entry(table: str, path: Path, verdict: Verdict) -> Entry:
     name = printable(path.name)
-    verdict = Verdict("quarantined", "corrupt_parquet", f"{where}{str(error).partition(chr(10))[0]}")
-    return Entry(table, name, path.stat().st_size, None, verdict, origin=name)
+    return Entry(table, name, num_bytes(path), None, verdict, origin=name)
