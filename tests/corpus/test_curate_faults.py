@@ -1,5 +1,6 @@
 """What a run survives: kills at any moment, a full disk, input that is broken."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -8,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,24 +67,36 @@ def test_a_hundred_kills_change_nothing(source: Path, whole: dict[str, str], tmp
     kills = runs = 0
     while kills < KILLS:
         out = tmp_path / f"out{runs}"
-        while True:
-            process = subprocess.Popen(
-                command(source, out), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-            )
-            time.sleep(draw.uniform(0.2, 6))
-            if process.poll() is not None:
-                break
-            victims = [process.pid] if draw.random() < 0.6 else children(process.pid) or [process.pid]
-            os.kill(draw.choice(victims), signal.SIGKILL)
-            kills += 1
-            if victims == [process.pid]:
-                process.wait()
-                assert len(begun_and_not_done(out)) <= WORKERS
-        assert process.returncode == 0, process.communicate()[1]
+        done = False
+        while not done:
+            done, killed = disturbed(source, out, draw)
+            kills += killed
         assert digests(out) == whole
         shutil.rmtree(out)
         runs += 1
     assert runs >= 3
+
+
+def disturbed(source: Path, out: Path, draw: random.Random) -> tuple[bool, int]:
+    """Run once and kill its main process or others of it; returns whether it came to its end, and the kills."""
+    kills = 0
+    with subprocess.Popen(
+        command(source, out), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0.2, 5))
+                break
+            others = children(process.pid)
+            victim = draw.choice(others) if others and draw.random() < 0.4 else process.pid
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                kills += 1
+        told = process.communicate()[1]
+    assert len(begun_and_not_done(out)) <= WORKERS
+    if process.returncode != 0:
+        assert process.returncode == -signal.SIGKILL or "its worker was killed twice" in told, told
+    return process.returncode == 0, kills
 
 
 def begun_and_not_done(out: Path) -> set[tuple[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -86,6 +86,8 @@ class Processes:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
+        forkserver.set_forkserver_preload(["derailleur.corpus.stage"])
+        forkserver.ensure_running()  # it imports while the caller plans
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
         """Yield `function(argument)` for each argument, in their order.
@@ -145,7 +147,6 @@ class Processes:
 def _pool(count: int) -> ProcessPoolExecutor:
     # A fork of this process would take along its threads' locks; a spawned one would import all anew.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["derailleur.corpus.stage"])
     return ProcessPoolExecutor(count, mp_context=context, initializer=prepare_worker)
 
 
