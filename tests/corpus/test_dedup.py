@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from derailleur.corpus import dedup as dedup_module
+from derailleur.corpus import rows as rows_module
 from derailleur.corpus.dedup import dedup
 from derailleur.corpus.near_dedup import NearDedupConfig
+from derailleur.corpus.rows import read_batches
 from derailleur.errors import DataError
 
 Row = dict[str, Any]
@@ -149,6 +151,32 @@ def test_many_shards_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        (f'"n": {"[" * 100_000}{"]" * 100_000}', ":1: not JSON: maximum recursion depth"),
+        (f'"n": {"1" * 5000}', ":1: not JSON: Exceeds the limit"),
+        (f'"n": {2**70}', ": key 'n' does not make a column"),
+        ('"n\\ud800": 1', r": key 'n\\ud800' does not make a column"),
+    ],
+)
+def test_hostile_json(tmp_path: Path, rest: str, message: str) -> None:
+    path = tmp_path / "h.jsonl"
+    path.write_text(f'{{"id": "a", "content": "x", {rest}}}\n')
+    with pytest.raises(DataError, match=rf"h\.jsonl{message}"):
+        run([path], tmp_path / "out")
+
+
+def test_long_rows_come_in_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "_BATCH_BYTES", 3000)
+    rows = [{"id": str(number), "content": "x" * 1000} for number in range(20)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "long.parquet", use_dictionary=False)
+    for path in (write_jsonl(tmp_path / "long.jsonl", rows), tmp_path / "long.parquet"):
+        batches = list(read_batches(path))
+        assert [row for batch in batches for row in batch.to_pylist()] == rows
+        assert max(map(len, batches)) <= 3
+
+
 def test_bad_rows_are_one_line_errors(tmp_path: Path) -> None:
     twice = write_jsonl(tmp_path / "twice.jsonl", [ROWS[0], ROWS[0]])
     with pytest.raises(DataError, match=r"twice\.jsonl: id 'z-copy' appears twice"):
@@ -156,12 +184,16 @@ def test_bad_rows_are_one_line_errors(tmp_path: Path) -> None:
     mixed = write_jsonl(
         tmp_path / "m.jsonl", [{"id": 1, "content": "", "n": 1}, {"id": 2, "content": "", "n": "x"}]
     )
-    with pytest.raises(DataError, match=r"m\.jsonl: values of one key differ in type"):
+    with pytest.raises(DataError, match=r"m\.jsonl: key 'n' does not make a column: Could not convert"):
         run([mixed], tmp_path / "out")
     number = write_jsonl(tmp_path / "1.jsonl", [{"id": 1, "content": "", "n": 1}])
     text = write_jsonl(tmp_path / "2.jsonl", [{"id": 2, "content": "", "n": "x"}])
     with pytest.raises(DataError, match=r"2\.jsonl: columns do not fit those before"):
         run([number, text], tmp_path / "out")
+    twice_named = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["id", "id", "content"])
+    pq.write_table(twice_named, tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match=r"2 times column 'id'; it has id, id, content"):
+        run([tmp_path / "twice.parquet"], tmp_path / "out")
     (tmp_path / "empty.jsonl").write_text("\n")
     stars = write_jsonl(tmp_path / "stars.jsonl", [{"id": 1, "content": "", "stars": "many"}])
     with pytest.raises(

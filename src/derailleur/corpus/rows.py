@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from derailleur.errors import DataError
 
 _BATCH_ROWS = 256
+_BATCH_BYTES = 64 << 20
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 """JSONL may be compressed, by its last suffix."""
@@ -69,10 +70,10 @@ def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, line in enumerate(io.BufferedReader(stream), 1):
                 if line.strip():
                     yield number, _checked_row(json.loads(line), f"{path}:{number}")
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: not JSON: {error.msg}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}:{number}: not UTF-8") from None
+    except (ValueError, RecursionError) as error:  # also of numbers too long, and of endless nesting
+        raise DataError(f"{path}:{number}: not JSON: {getattr(error, 'msg', error)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
 
@@ -95,36 +96,41 @@ def _checked_row(row: Any, where: str) -> dict[str, Any]:
 
 def _read_jsonl_batches(path: Path) -> Iterator[pa.RecordBatch]:
     rows: list[dict[str, Any]] = []
+    size = 0
     for row in read_jsonl(path):
         rows.append(row)
-        if len(rows) == _BATCH_ROWS:
+        size += len(row["content"])
+        if len(rows) == _BATCH_ROWS or size >= _BATCH_BYTES:
             yield _from_rows(rows, path)
-            rows = []
+            rows, size = [], 0
     if rows:
         yield _from_rows(rows, path)
 
 
 def _from_rows(rows: list[dict[str, Any]], path: Path) -> pa.RecordBatch:
     names = dict.fromkeys(key for row in rows for key in row)
+    columns: dict[bytes, pa.Array] = {}  # a name may hold half a surrogate pair, too
     for row in rows:
         row["id"] = str(row["id"])
-    try:
-        columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
-    except (pa.ArrowException, UnicodeEncodeError) as error:
-        raise DataError(f"{path}: values of one key differ in type: {str(error).splitlines()[0]}") from None
-    return _with_strings(pa.RecordBatch.from_pydict(columns))
+    for name in names:
+        try:
+            columns[name.encode()] = pa.array([row.get(name) for row in rows])
+        except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+            what = str(error).splitlines()[0]
+            raise DataError(f"{path}: key {name!r} does not make a column: {what}") from None
+    return _with_strings(pa.RecordBatch.from_arrays(list(columns.values()), list(columns)))
 
 
 def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
             for name in ("id", "content"):
-                if name not in file.schema_arrow.names:
-                    raise DataError(
-                        f"{path}: no column '{name}'; it has {', '.join(file.schema_arrow.names)}"
-                    )
+                if (times := names.count(name)) != 1:
+                    found = "no" if times == 0 else f"{times} times"
+                    raise DataError(f"{path}: {found} column '{name}'; it has {', '.join(names)}")
             first = 0
-            for batch in file.iter_batches(_BATCH_ROWS):
+            for batch in file.iter_batches(_batch_rows(file.metadata)):
                 for name in ("id", "content"):
                     if nulls := batch.column(name).null_count:
                         raise DataError(f"{path}: {nulls} nulls in column '{name}' from row {first} on")
@@ -132,6 +138,12 @@ def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
                 first += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _batch_rows(table: pq.FileMetaData) -> int:
+    """So many rows that a batch is of a bounded size, if the rows are much alike in theirs."""
+    num_bytes = sum(table.row_group(number).total_byte_size for number in range(table.num_row_groups))
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES * table.num_rows // max(num_bytes, 1)))
 
 
 def _with_strings(batch: pa.RecordBatch) -> pa.RecordBatch:
