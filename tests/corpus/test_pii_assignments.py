@@ -60,6 +60,8 @@ def found(text: str) -> list[tuple[str, str]]:
         "postgres://ada:{}@db.corp.com:5432/x",
         "redis://:{}@cache:6379",
         "passwd = b'{}'",
+        "{{ user: x, pass: '{}' }}",
+        "const smtpPass = '{}'",
     ],
 )
 def test_passwords_in_many_languages(template: str) -> None:
@@ -85,6 +87,9 @@ def test_passwords_in_many_languages(template: str) -> None:
         "https://user:password@corp.com https://{user}:{pw}@h ftp://u:****@h x://u:%s@h y://u:${PW}@h",
         "password = 'auth/weak-password'; password = 'embedded:colon'",
         "compare(password, password2); password=password1, token=token2)",
+        "mlir::Pass::Option1; .pass::before; pass = self.cwd2; PWD=/tmp; STENCIL_PASS: 0x0B96;",
+        "password = '*1A01CF8FBE6425398935FB90359AD8B817399102'; password = '$2b$12$abcXYZ01'",
+        "password = 'proxy_pwd'; option('--password', '--ask-2-pass')",
         "password: 2023-01-01\npassword: 550e8400-e29b-41d4-a716-446655440000",
     ],
 )
@@ -242,8 +247,8 @@ QUOTED = (
             [
                 *(
                     "key",
-                    "passw",
-                    "ord",
+                    "pass",
+                    "word",
                     "_x",
                     " ",
                     "=",

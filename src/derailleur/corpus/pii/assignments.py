@@ -71,6 +71,7 @@ _STRONG_UUID = re.compile(r"heroku|snyk|codecov|postmark|api_?key|api_?token|sec
 
 # a line that is nothing but a setting; only there is a bare word with digits more than a variable
 _SETTING_START = re.compile(r"(?:\s*(?:export|set|ENV|ARG|-D)?\s*[\w.-]*|.*[;?&\"'])\Z")
+_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _TYPE = re.compile(
     r"\w*(?:int|float|string|str|char|bool|bytes?|varchar|utf|sha|md|base|aes)_?[0-9]+\w*", re.IGNORECASE
 )
@@ -92,20 +93,23 @@ def _find_keys(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
 def _find_passwords(text: str, hits: Sequence[Hit]) -> Iterator[Span]:
     for hit in hits:
         value = text[hit.start : hit.end]
-        if _is_secret_name(_name(text, hit), _PASSWORD_WORDS) and _is_password_here(text, hit, value):
+        is_name = _is_secret_name(value, _PASSWORD_WORDS)  # password="user_password"
+        if (
+            not is_name
+            and _is_secret_name(_name(text, hit), _PASSWORD_WORDS)
+            and _is_password_here(text, hit, value)
+        ):
             yield Span(hit.start, hit.end, "PASSWORD")
 
 
 def _is_password_here(text: str, hit: Hit, value: str) -> bool:
     bare = text[hit.start - 1] not in "\"'`>"
-    if bare and re.fullmatch(r"[A-Za-z_][\w.-]*", value):
-        is_option = _name(text, hit).startswith("--")
-        return (
-            (is_option or _is_setting(text, hit))
-            and not _TYPE.fullmatch(value)
-            and is_password(value, bare=False)
-        )
-    return is_password(value, bare=bare)
+    if not bare or not re.fullmatch(r"[A-Za-z_][\w.-]*", value):
+        return is_password(value, bare=bare)
+    if _TYPE.fullmatch(value) or _ATTRIBUTE.fullmatch(value):
+        return False
+    is_option = _name(text, hit).startswith("--")
+    return (is_option or _is_setting(text, hit)) and is_password(value, bare=False)
 
 
 def _is_setting(text: str, hit: Hit) -> bool:

@@ -56,7 +56,9 @@ _ADDRESS_BEFORE = re.compile(
     r"(?:://|@|(?<![a-z])ip|address|addr|host|server|dns|gateway|peer)[\w\"')\]]{0,12}\W{0,6}\Z",
     re.IGNORECASE,
 )
-_VERSION_AFTER = re.compile(r"[-+.][A-Za-z]|\.dev|rc[0-9]")
+_VERSION_AFTER = re.compile(
+    r"[-+.][A-Za-z]|\.dev|rc[0-9]|\s(?:get )?[A-Z%@]\w*[.(\[@]"
+)  # 19.1.2.14 Object.keys
 
 
 def _find_ipv4(text: str, hits: Sequence[Hit]) -> Iterator[Span]:

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from derailleur.corpus.pii.look_alikes import is_example, is_in_blob, is_random
+from derailleur.corpus.pii.look_alikes import is_example, is_hash_name, is_in_blob, is_random
 from derailleur.corpus.pii.spans import Detector, Hit, Span
 
 _START = r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv]))"
+_HASH_CONTEXT = 12  # characters before a key in which a word such as sha256 says that it is none
+
 _END = r"(?![A-Za-z0-9])"
 _HEX8_4_4_4_12 = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 
@@ -353,6 +355,7 @@ def _finder(format_: KeyFormat) -> Callable[[str, Sequence[Hit]], Iterator[Span]
                     after = match.end()
                     key = match[group]
                     right = not is_example(key) and (format_.check is None or format_.check(key))
+                    right = right and not is_hash_name(text[max(0, start - _HASH_CONTEXT) : start])
                     if right and not is_in_blob(text, *match.span(group)):
                         yield Span(*match.span(group), "KEY")
                     break

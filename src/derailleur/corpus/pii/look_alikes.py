@@ -17,11 +17,11 @@ _SPELLED_OTHERWISE = re.compile(r"passw|secret|foobar|changeme", re.IGNORECASE) 
 # for random values the short words are left to chance
 _KEY_PLACEHOLDER = re.compile(
     r"example|dummy|changeme|placeholder|redacted|foobar|x{5}|\*{3}|\.{3}|123456|234567|abcdef|0{7}|1{7}"
-    r"|(?<![a-z])(?:your|insert|fake|mock|test)[_-]",
+    r"|(?<![a-z])(?:your|insert|fake|mock|test)[_-]|my[_-]?(?:secret|key|token)",
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(
-    r"[<{\[(].*[>}\])]|\$[\w({]|%\(|%[dirsx](?!\w)|\A%\w+%\Z|\A!\w+\Z|#\{|\{\{|__\w+__|@\w+@|(?-i:[A-Z]+_[A-Z_]+)\Z|\\[nrtux]|::"
+    r"[<{\[(].*[>}\])]|\A\$\w+\Z|\$[({]|%\(|%[dirsx](?!\w)|\A%\w+%\Z|\A!\w+\Z|#\{|\{\{|__\w+__|@\w+@|\A(?-i:[A-Z]+_[A-Z_]+)\Z|\\[nrtux]|::"
 )
 # default and demonstration credentials name nobody
 _COMMON_PASSWORDS = frozenset(
@@ -39,6 +39,7 @@ _COMMON_PASSWORDS = frozenset(
 )
 _LEET = str.maketrans("0134578@$!", "oleastbasi")
 
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _DATE_OR_VERSION = re.compile(
     r"v?[0-9]+(?:[.:/_-][0-9]+)+[A-Za-z]?[0-9]*|[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9.,:/_-]+"
@@ -51,24 +52,27 @@ _DIGESTS = frozenset(
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     )
 )
+_PASSWORD_HASH = re.compile(  # of MySQL, crypt(3), Django
+    r"\*[0-9A-F]{40}|\$[0-9a-z]{1,7}\$.+|(?:md5|sha\d*|pbkdf2|bcrypt|argon2|scrypt)\w*\$.+"
+)
 _HASH_NAME = re.compile(
     r"sha[-_]?[0-9]|(?<![a-z])sha(?![a-z])|md5|hash|integrity|checksum|digest|commit|revision|fingerprint|etag",
     re.IGNORECASE,
 )
 _ENCODED = re.compile(  # public keys, certificates, images, fonts, archives, PEM and source maps as base64
     r"AAAA[BCE]3|MI[GIM][A-Za-z]|iVBORw0|R0lGOD|/9j/|d09G|T1RUT|AAEAAAA|UEsDB|H4sI|JVBERi|PHN2Zy|PD94bW|LS0tLS1"
-    r"|eyJ2ZXJz|ssh-|data:|urn:|sha(?:1|256|384|512)[-:]|https?:"
+    r"|eyJ2ZXJz|pk[._]|ssh-|data:|urn:|sha(?:1|256|384|512)[-:]|https?:"
 )
 _INCHI_KEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")  # names a chemical compound
 _PATH = re.compile(r"\.{0,2}/?(?:[\w.@-]+/)+[\w.@-]*|[\w-]+(?:\.[A-Za-z_][\w-]*)+|[\w.+-]+/[\w.+;=-]+")
 _NAMES = re.compile(r"\w+(?:[.:]+[A-Za-z_]\w*)+")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z_$:.-]*[0-9]{0,2}")
-_ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 
 _MIN_KEY = 16  # characters
 _MIN_HEX_ENTROPY = 3.0  # bits a character
 _MIN_ENTROPY = 3.4
 _MIN_SURPRISE = 3.85  # nats a pair of letters; a random string in a hundred is below
+_CAPITALS = 0.25  # nats more that capitals may add
 _BLOB = 100  # characters that would make a value a part of something longer
 
 
@@ -106,7 +110,7 @@ def is_random(value: str) -> bool:
         value = max(re.split(r"[.:]", value), key=len)
         if len(value) < _MIN_KEY:
             return False
-    return surprise(value) >= _MIN_SURPRISE
+    return _is_gibberish(value)
 
 
 def is_password(value: str, *, bare: bool) -> bool:
@@ -119,9 +123,11 @@ def is_password(value: str, *, bare: bool) -> bool:
         return False
     if _PLACEHOLDER.search(value) or _DATE_OR_VERSION.fullmatch(value):
         return False
-    if bare and _NAMES.fullmatch(value):
+    if value.startswith("--") or _NUMBER.fullmatch(value) or _PASSWORD_HASH.fullmatch(value):
         return False
-    if _PATH.fullmatch(value) and surprise(value) < _MIN_SURPRISE:
+    if bare and (value[0] in ":!=+-/?~" or _NAMES.fullmatch(value)):
+        return False
+    if _PATH.fullmatch(value) and not _is_gibberish(value):
         return False
     if _SPELLED_OTHERWISE.search(value.translate(_LEET)):
         return False
@@ -130,8 +136,13 @@ def is_password(value: str, *, bare: bool) -> bool:
     if letters in _COMMON_PASSWORDS or plain in _COMMON_PASSWORDS:
         return False
     if _IDENTIFIER.fullmatch(value):
-        return not bare and len(value) >= 8 and surprise(value) >= _MIN_SURPRISE
+        return not bare and len(value) >= 8 and _is_gibberish(value)
     return bool(letters) and any(not character.isalpha() for character in value)
+
+
+def _is_gibberish(value: str) -> bool:
+    """Whether no words are in it; capitals inside a name are only a little of a surprise."""
+    return min(surprise(value), surprise(value.lower()) + _CAPITALS) >= _MIN_SURPRISE
 
 
 def is_in_blob(text: str, start: int, end: int) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from derailleur.compiled import compiled
 from derailleur.corpus.pii.spans import Detector, Hit, Shape
 
-PASSWORD_NAMES = ("passw", "pwd", "passphrase", "passcode", "userpass", "dbpass", "_pass", "_pw")
+PASSWORD_NAMES = ("pass", "pwd", "_pw")
 KEY_NAMES = ("key", "secret", "token", "auth", "credential", "apikey", "bearer", "_pat", "Pat", "sig")
 """What the names of secrets hold, in small letters, capitals, or with a capital first."""
 
