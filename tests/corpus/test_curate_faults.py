@@ -78,7 +78,7 @@ def test_a_hundred_kills_change_nothing(source: Path, whole: dict[str, str], tmp
 
 
 def disturbed(source: Path, out: Path, draw: random.Random) -> tuple[bool, int]:
-    """Run once and kill its main process or others of it; returns whether it came to its end, and the kills."""
+    """Run once and kill its main process or others; returns whether it came to its end, and the kills."""
     kills = 0
     with subprocess.Popen(
         command(source, out), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True

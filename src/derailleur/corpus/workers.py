@@ -23,6 +23,9 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _AHEAD = 2  # tasks a worker: one at work, one waiting
+_TRIES = 3
+_NO_SERVER = (ConnectionError, EOFError)
+"""What starting a process says when the server of forks was killed; the next start brings it back."""
 
 
 class Workers(Protocol):
@@ -123,9 +126,9 @@ class Processes:
             self._pool = _pool(self.count)
         try:
             return self._pool.submit(function, argument)
-        except BrokenProcessPool as error:  # it broke between two submissions: the result tells
+        except (BrokenProcessPool, *_NO_SERVER):  # it broke between two submissions: the result tells
             broken: Future[Result] = Future()
-            broken.set_exception(error)
+            broken.set_exception(BrokenProcessPool())
             return broken
 
     def _one_at_a_time(
@@ -133,15 +136,25 @@ class Processes:
     ) -> Iterator[Result]:
         self.close()
         for argument in suspects:
-            with _pool(1) as alone:
-                try:
-                    result = alone.submit(function, argument).result()
-                except BrokenProcessPool:
-                    raise DerailleurError(
-                        f"{argument}: its worker was killed twice, the second time alone; out of memory? "
-                        "What is done stays: the same command resumes"
-                    ) from None
-            yield result
+            yield _alone(function, argument)
+
+
+def _alone(function: Callable[[Argument], Result], argument: Argument) -> Result:
+    """Do one task in a process of its own."""
+    for _ in range(_TRIES):
+        with _pool(1) as pool:
+            try:
+                future = pool.submit(function, argument)
+            except _NO_SERVER:
+                continue
+            try:
+                return future.result()
+            except BrokenProcessPool:
+                raise DerailleurError(
+                    f"{argument}: its worker was killed twice, the second time alone; out of memory? "
+                    "What is done stays: the same command resumes"
+                ) from None
+    raise DerailleurError(f"{argument}: no process can be started for it; the same command resumes")
 
 
 def _pool(count: int) -> ProcessPoolExecutor:
