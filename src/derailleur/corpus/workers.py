@@ -89,7 +89,7 @@ class Processes:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
-        forkserver.set_forkserver_preload(["derailleur.corpus.stage"])
+        forkserver.set_forkserver_preload(["derailleur.corpus.stage", "derailleur.corpus.warm"])
         forkserver.ensure_running()  # it imports while the caller plans
 
     def map(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
