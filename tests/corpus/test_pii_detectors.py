@@ -403,6 +403,13 @@ def test_every_format_has_a_trigger_in_its_sample() -> None:
         "aws_secret" * 30_000,
         "xoxb-" * 60_000,
         "\\" * 300_000 + "n@corp.com",
+        "key='" * 60_000,
+        "password=" * 30_000,
+        "token" + " " * 300_000,
+        "://a:" * 60_000,
+        "Bearer " * 40_000,
+        "MT" * 100_000,
+        "eyJaaaaaaaa." * 20_000,
     ],
     ids=lambda text: text[:12],
 )

@@ -4,6 +4,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import attrgetter
 from typing import Literal, NamedTuple, get_args
 
 Tag = Literal["EMAIL", "IP_ADDRESS", "KEY", "PASSWORD", "PRIVATE_KEY", "NAME", "USERNAME"]
@@ -84,7 +85,22 @@ def starts_after_escape(text: str, position: int) -> bool:
 def longest_wins(spans: Iterable[Span]) -> list[Span]:
     """Drop spans that overlap a longer one; of two as long, the earlier stays. Sorted by start."""
     kept: list[Span] = []
-    for span in sorted(spans, key=lambda span: (span.start - span.end, span)):
+    cluster: list[Span] = []  # that hang together by overlaps
+    end = 0
+    for span in sorted(spans, key=attrgetter("start", "end", "tag")):
+        if span.start >= end:
+            kept += _longest_of(cluster)
+            cluster = []
+        cluster.append(span)
+        end = max(end, span.end)
+    return kept + _longest_of(cluster)
+
+
+def _longest_of(cluster: list[Span]) -> list[Span]:
+    if len(cluster) < 2:
+        return cluster
+    kept: list[Span] = []
+    for span in sorted(cluster, key=lambda span: (span.start - span.end, span)):
         place = bisect(kept, span)
         free_before = place == 0 or kept[place - 1].end <= span.start
         free_after = place == len(kept) or span.end <= kept[place].start
