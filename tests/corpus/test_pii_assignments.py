@@ -154,6 +154,12 @@ def test_a_web_token_has_a_header_with_an_algorithm() -> None:
     assert found(f"x {other}.{claims}.{spell('alnum', 43)}") == []
 
 
+def test_a_word_of_a_hash_spares_the_value_beside_it_and_no_other() -> None:
+    key = "ghp_" + spell("alnum", 36)
+    assert found(f"sha256={key}") == []
+    assert found(f"sha256 = hash()\nmd5\n{key} # sha") == [("KEY", key)]
+
+
 def test_a_key_inside_a_longer_run_of_data_is_none() -> None:
     key = "AKIA" + spell("hex", 16).upper()
     assert found(key) == [("KEY", key)]

@@ -341,6 +341,10 @@ KEY_FORMATS = (
 )
 
 
+def _line_before(text: str, start: int) -> str:
+    return text[max(0, start - _HASH_CONTEXT) : start].rpartition("\n")[2]
+
+
 def _finder(format_: KeyFormat) -> Callable[[str, Sequence[Hit]], Iterator[Span]]:
     bounded = format_.pattern if format_.context else f"{_START}(?:{format_.pattern}){_END}"
     pattern = re.compile(bounded)
@@ -355,7 +359,7 @@ def _finder(format_: KeyFormat) -> Callable[[str, Sequence[Hit]], Iterator[Span]
                     after = match.end()
                     key = match[group]
                     right = not is_example(key) and (format_.check is None or format_.check(key))
-                    right = right and not is_hash_name(text[max(0, start - _HASH_CONTEXT) : start])
+                    right = right and not is_hash_name(_line_before(text, start))
                     if right and not is_in_blob(text, *match.span(group)):
                         yield Span(*match.span(group), "KEY")
                     break
