@@ -148,7 +148,7 @@ def claim(stage: Stage, out: Path) -> dict[str, Any] | None:
             log.info("%s: done before", stage.name)
             return read_manifest(out)
     for left_over in out.rglob(".*.tmp-*"):  # half-written files of a killed call
-        left_over.unlink()
+        left_over.unlink(missing_ok=True)  # a worker of that call may be ending just now
     write_json(started, {"stage": stage.name, "fingerprint": current})
     return None
 

@@ -93,9 +93,10 @@ def stage_inputs(config: CurateConfig, sources: Sequence[Source]) -> tuple[dict[
         f"benchmark-{number}": benchmark.path
         for number, benchmark in enumerate(config.decontamination.benchmarks)
     }
-    paths = {source.name: source.path for source in sources}
+    # A folder may be called like a field of the configuration, which is left out where it is an input.
+    paths = {f"source {source.name}": source.path for source in sources}
     paths |= {role: path for role, path in files.items() if path is not None}
-    return paths, {source.name: source.fingerprint() for source in sources}
+    return paths, {f"source {source.name}": source.fingerprint() for source in sources}
 
 
 def write_card(workspace: Workspace, results: Mapping[str, Any]) -> None:

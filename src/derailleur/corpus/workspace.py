@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from derailleur.corpus.decoding import EncodingConfig
 from derailleur.corpus.decontamination import DecontaminationConfig
 from derailleur.corpus.filters import FilterConfig
 from derailleur.corpus.licences import LicenceConfig
@@ -41,7 +40,6 @@ class CurateConfig(SourceConfig):
         None, description="table of repositories (.parquet, .csv, .jsonl): stars, licences, opted_out"
     )
     opt_out: tuple[Path, ...] = Field((), description="lists of owners and repositories to leave out")
-    encoding: EncodingConfig = EncodingConfig()
     recognition: RecognitionConfig = RecognitionConfig()
     licences: LicenceConfig = LicenceConfig()
     near_dedup: NearDedupConfig = NearDedupConfig()

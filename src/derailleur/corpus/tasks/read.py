@@ -58,12 +58,13 @@ def _examine(entry: Entry, unit: Unit, config: CurateConfig) -> tuple[FileRecord
     if entry.data is None:
         return record, None
     record.sha256 = hashlib.sha256(entry.data).digest()
-    _listen(record, entry.data)
-    record.language = language_of(entry.path, entry.data) or entry.language
+    text = decode(entry.data, path=entry.path, config=config.encodings)
+    readable = text.data if isinstance(text, Text) else entry.data
+    _listen(record, readable)
+    record.language = language_of(entry.path, readable) or entry.language
     record.verdict = _unwanted(record.language, config)
     if record.verdict is not None:
         return record, None
-    text = decode(entry.data, path=entry.path, config=config.encoding)
     if isinstance(text, Verdict):
         record.verdict = text
         return record, None
