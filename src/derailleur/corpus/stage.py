@@ -15,9 +15,10 @@ from typing import Any
 from derailleur import __version__
 from derailleur.corpus.data_card import CARD, data_card
 from derailleur.corpus.near_dedup import num_partitions
+from derailleur.corpus.pii.review import read_findings, write_review
 from derailleur.corpus.sources import Source
 from derailleur.corpus.summary import CHECKSUMS, summarise
-from derailleur.corpus.tasks.finish import finish_shard
+from derailleur.corpus.tasks.finish import EXAMPLES, finish_shard
 from derailleur.corpus.tasks.judge import collect_licences, judge_shard
 from derailleur.corpus.tasks.near import join_keys, resolve_duplicates, sketch_texts
 from derailleur.corpus.tasks.rank import rank_shards
@@ -37,6 +38,7 @@ from derailleur.io import Progress, file_sha256, read_json, silent, write_json, 
 VERSION = 3
 
 RESULTS = "results.json"
+REVIEW = "review.html"
 
 
 def curate(
@@ -71,7 +73,11 @@ def curate(
         workspace = Workspace(out.resolve(), config)
         with contextlib.closing(start_workers(count=workers, ray_address=ray_address)) as started:
             results = _Run(workspace, started, progress).results(sources)
-            write_card(workspace, results)
+        write_card(workspace, results)
+        if config.review:
+            write_examples(workspace, results)
+        for half_written in out.glob(".*.tmp-*"):  # by workers that were killed
+            half_written.unlink()
         write_json(out / RESULTS, results)
     results = read_json(out / RESULTS)
     _check(results, max_bad)
@@ -109,6 +115,17 @@ def write_card(workspace: Workspace, results: Mapping[str, Any]) -> None:
         version=__version__,
     )
     write_text(workspace.out / CARD, text)
+
+
+def write_examples(workspace: Workspace, results: Mapping[str, Any]) -> None:
+    """Write the page that shows a sample of what was redacted."""
+    samples = workspace.paths("finish", workspace.num_shards, EXAMPLES)
+    write_review(
+        (finding for path in samples for finding in read_findings(path)),
+        workspace.out / REVIEW,
+        examples_per_tag=workspace.config.review,
+        counts=results["pii"],
+    )
 
 
 @dataclass(frozen=True)
