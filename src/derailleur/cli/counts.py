@@ -12,13 +12,11 @@ from derailleur.cli.arguments import Parser, print_result
 _MB = 1e6
 
 
-def add_common(made: Parser, *, threads: bool = True) -> None:
+def add_common(made: Parser) -> None:
     """Add the options that all of them have."""
     made.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
     made.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of the keys below")
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
-    if threads:
-        made.add_argument("--threads", type=int, metavar="N", help="default: all cores that may be used")
 
 
 def show_counts(

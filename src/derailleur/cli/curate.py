@@ -17,7 +17,9 @@ def run(command: str, arguments: list[str]) -> int:
     """Run `curate`."""
     made = parser(
         "curate",
-        "Turn source code into training documents, with a reason for every file left out.",
+        "Turn source code into training documents, with a reason for every file left out: read, judge\n"
+        "licences, drop duplicates, redact personal data, filter, compare with benchmarks. A killed run\n"
+        "goes on when the same command is given again. docs/corpus.md is the manual.",
         "derailleur curate python-stdlib ~/src/django stack/*.parquet --out curated --languages Python",
         CurateConfig,
     )
@@ -25,20 +27,27 @@ def run(command: str, arguments: list[str]) -> int:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="a folder; a git repository, bare or as FOLDER@REVISION; .zip, .whl, .tar[.gz|.zst|.xz|.bz2]; "
-        ".parquet; .jsonl[.gz|.zst]; or python-stdlib",
+        help="a folder; a git repository, bare or as FOLDER@REVISION; .zip, .whl, .jar, .crate, "
+        ".tar[.gz|.zst|.xz|.bz2]; .parquet; .jsonl[.gz|.zst]; or python-stdlib, the running Python's own",
     )
-    add_common(made, threads=False)
-    made.add_argument("--workers", type=int, metavar="N", help="processes; default: a core each")
-    made.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster that shares this file system")
+    add_common(made)
+    made.add_argument("--workers", type=int, metavar="N", help="processes, a core each (default: all cores)")
+    made.add_argument(
+        "--ray",
+        metavar="HOST:PORT",
+        help="run on a Ray cluster, whose machines must see sources and DIR under the same paths (extra ray)",
+    )
     made.add_argument(
         "--max-bad",
         type=float,
         metavar="N",
-        help="exit with 1 if more files were quarantined; a share of all files where N is under 1",
+        help="exit with 1 if more files were quarantined, a share of all files where N is under 1 "
+        "(default: no bound); all is written first",
     )
     made.add_argument(
-        "--salvage", action="store_true", help="use what still reads of damaged archives and tables"
+        "--salvage",
+        action="store_true",
+        help="use what still reads of damaged archives and tables, of which else nothing is used",
     )
     options, overrides = split_overrides(made, arguments)
     if options.workers is not None and options.workers < 1:

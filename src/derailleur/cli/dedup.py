@@ -25,13 +25,14 @@ def run(command: str, arguments: list[str]) -> int:
 def _dedup(arguments: list[str]) -> int:
     made = parser(
         "dedup",
-        "Drop exact and near-duplicates among the rows of Parquet or JSONL files (id, content). "
-        "`derailleur dedup audit FILE...` says how often that errs.",
+        "Drop exact and near-duplicates among the rows (id, content) of Parquet or JSONL files.\n"
+        "DIR gets kept.parquet, the rows kept, and clusters.parquet, the survivor of every row.\n"
+        "`derailleur dedup audit FILE...` says how often near-dedup errs.",
         "derailleur dedup stack.parquet --out deduplicated --threshold 0.8",
         NearDedupConfig,
     )
     _add_files(made)
-    add_common(made, threads=False)
+    add_common(made)
     options, overrides = split_overrides(made, arguments)
     config = load_config(NearDedupConfig, options.config, overrides)
     with progress_bars() as progress:
@@ -54,14 +55,21 @@ def _dedup(arguments: list[str]) -> int:
 def _audit(arguments: list[str]) -> int:
     made = parser(
         "dedup audit",
-        "Measure near-dedup against the exact similarities of a sample of rows with all others: with the "
-        "keys given, or else with each of the profiles.",
+        "Run near-dedup, and compare it with the exact similarities of a sample of rows with all others: of\n"
+        "how many similar pairs both stayed, and how many dropped rows are unlike their survivor. With the\n"
+        "keys given, else with each profile. Writes nothing; takes memory of about the size of the texts.",
         "derailleur dedup audit stack.parquet --sample 2000",
         NearDedupConfig,
     )
     _add_files(made)
-    made.add_argument("--sample", type=_positive, default=1000, metavar="N", help="rows (default: 1000)")
-    made.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample (default: 0)")
+    made.add_argument(
+        "--sample",
+        type=_positive,
+        default=1000,
+        metavar="N",
+        help="rows that are compared with all others (default: 1000)",
+    )
+    made.add_argument("--seed", type=_natural, default=0, metavar="S", help="of the sample (default: 0)")
     made.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of the keys below")
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
     options, overrides = split_overrides(made, arguments)
@@ -85,13 +93,25 @@ def _audit(arguments: list[str]) -> int:
 
 
 def _add_files(made: Parser) -> None:
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".parquet or .jsonl[.gz|.zst]")
-    made.add_argument("--workers", type=_positive, metavar="N", help="default: all cores that may be used")
+    made.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help=".parquet or .jsonl[.gz|.zst], rows with id and content",
+    )
+    made.add_argument("--workers", type=_positive, metavar="N", help="processes (default: all cores)")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ArgumentTypeError(f"expected a number from 1, got '{text}'")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"expected a number from 0, got '{text}'")
     return int(text)
 
 

@@ -22,6 +22,7 @@ from derailleur.corpus.pii.review import Finding, findings, write_review
 from derailleur.errors import UserError
 from derailleur.runs import Stage, execute
 
+_FILE = ".jsonl[.gz|.zst] or .parquet with rows (id, content), taken one by one; any other as one text"
 _DETECTED = ("EMAIL", "IP_ADDRESS", "KEY", "PASSWORD")  # what a benchmark counts without a recognizer
 
 
@@ -30,13 +31,14 @@ def run(command: str, arguments: list[str]) -> int:
     action = arguments[0] if arguments else ""
     if action in ("-h", "--help"):
         print(
-            "usage: derailleur pii scan FILE... [--json]\n"
-            "       derailleur pii redact FILE... --out DIR [--style placeholders]\n"
-            "       derailleur pii review FILE... --out review.html\n"
-            "       derailleur pii benchmark FILE.jsonl [--errors FILE]\n"
-            "       derailleur pii generate SOURCE... --out FILE.jsonl [--mix seed|hard] [--seed N]\n\n"
-            "Find or replace e-mail addresses, IP addresses, keys, passwords and private keys; look at what\n"
-            "was replaced; measure how well they are found.\n"
+            "usage: derailleur pii ACTION ...\n\n"
+            "Find and replace e-mail addresses, IP addresses, keys, passwords and private keys.\n\n"
+            "  scan FILE...                          where they are; never the values\n"
+            "  redact FILE... --out DIR              the files with replacements, and a log of the places\n"
+            "  review FILE... --out FILE.html        a page of what would be replaced, before and after\n"
+            "  benchmark FILE.jsonl                  precision and recall on an annotated file\n"
+            "  generate SOURCE... --out FILE.jsonl   an annotated file: real code with planted values\n\n"
+            "derailleur pii ACTION --help shows an action's options.\n"
             "example: derailleur pii scan settings.py rows.jsonl --json"
         )
         return 0
@@ -48,8 +50,7 @@ def run(command: str, arguments: list[str]) -> int:
 def _scan(arguments: list[str]) -> int:
     made = parser(
         "pii scan",
-        "Find personal data and secrets. JSONL and Parquet rows (id, content) are scanned one by one, any "
-        "other file as one text.",
+        "Say where personal data and secrets are, and of which kind; never the values.",
         "derailleur pii scan settings.py rows.jsonl --json",
         PiiConfig,
     )
@@ -75,12 +76,13 @@ def _scan(arguments: list[str]) -> int:
 def _redact(arguments: list[str]) -> int:
     made = parser(
         "pii redact",
-        "Write a redacted file of the same name into --out for every FILE, and redactions.jsonl.",
+        "Write a redacted file of the same name into DIR for every FILE, and redactions.jsonl, which says\n"
+        "what was replaced where. Within a row's repository equal values get equal replacements.",
         "derailleur pii redact settings.py rows.jsonl --out redacted --style placeholders",
         PiiConfig,
     )
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    add_common(made, threads=False)
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help=_FILE)
+    add_common(made)
     options, config = _parse(made, arguments)
     inputs = {f"file-{number}": path for number, path in enumerate(options.files)}
     if config.recognizer and config.recognizer.model:
@@ -103,14 +105,19 @@ def _redact(arguments: list[str]) -> int:
 def _review(arguments: list[str]) -> int:
     made = parser(
         "pii review",
-        "Write one HTML page that shows redactions before and after, by kind, values in plain sight.",
+        "Write one HTML page that shows what `pii redact` would replace, before and after, by kind. The\n"
+        "values are in plain sight; only you may read the page.",
         "derailleur pii review rows.jsonl settings.py --out review.html",
         PiiConfig,
     )
     _add_files(made)
     made.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page to write")
-    made.add_argument("--examples", type=int, default=100, metavar="N", help="of each kind, at most (100)")
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample of examples (0)")
+    made.add_argument(
+        "--examples", type=int, default=100, metavar="N", help="of each kind, at most (default: 100)"
+    )
+    made.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the sample of examples (default: 0)"
+    )
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
     options, config = _parse(made, arguments)
     if options.examples < 1:
@@ -134,15 +141,18 @@ def _findings(files: Sequence[Path], config: PiiConfig) -> Iterator[Finding]:
 def _benchmark(arguments: list[str]) -> int:
     made = parser(
         "pii benchmark",
-        'Score the scan on an annotated file: rows {"id", "content", "spans": [{"start", "end", "tag"}]}, '
-        "offsets in characters. A span is right if it overlaps with more than 0.8 of both, one to one.",
+        'Score the scan on an annotated file: rows {"id", "content", "spans": [{"start", "end", "tag"}]},\n'
+        "offsets in characters. A found span is right if one annotated span of its tag overlaps with more\n"
+        "than 0.8 of both; each counts once.",
         "derailleur pii benchmark annotated.jsonl --errors errors.jsonl",
         PiiConfig,
     )
-    made.add_argument("file", type=Path, metavar="FILE.jsonl")
+    made.add_argument("file", type=Path, metavar="FILE.jsonl", help="the annotated rows; .gz and .zst too")
     _add_config(made)
     made.add_argument("--json", action="store_true", help="print the scores as JSON")
-    made.add_argument("--errors", type=Path, metavar="FILE", help="one JSON line a miss or false alarm")
+    made.add_argument(
+        "--errors", type=Path, metavar="FILE", help="write one JSON line a mistake, with the value"
+    )
     options, config = _parse(made, arguments)
     tags = [*_DETECTED, *(sorted(set(config.recognizer.labels.values())) if config.recognizer else ())]
     with private_text(options.errors) if options.errors else contextlib.nullcontext() as errors:
@@ -185,11 +195,14 @@ def _show_scores(result: BenchmarkResult) -> None:
 def _generate(arguments: list[str]) -> int:
     made = parser(
         "pii generate",
-        "Write an annotated benchmark: real files from the SOURCEs with planted values and look-alikes.",
+        "Write an annotated file for `pii benchmark`: real files with planted values and look-alikes.\n"
+        "The same sources, mix and seed give the same bytes.",
         "derailleur pii generate src docs --out annotated.jsonl --mix hard --seed 1",
         GeneratorConfig,
     )
-    made.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    made.add_argument(
+        "sources", nargs="+", type=Path, metavar="SOURCE", help="a folder, or a file of source code"
+    )
     made.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="the file to write")
     _add_config(made)
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
@@ -212,7 +225,7 @@ _ACTIONS: Mapping[str, Callable[[list[str]], int]] = {
 
 
 def _add_files(made: Parser) -> None:
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help=_FILE)
     _add_config(made)
 
 
