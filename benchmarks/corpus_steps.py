@@ -19,7 +19,8 @@ from statistics import median
 from engine_tables import table
 
 from derailleur.corpus.decoding import EncodingConfig, decode
-from derailleur.corpus.decontamination import DecontaminationConfig, Decontaminator
+from derailleur.corpus.decontamination import DecontaminationConfig, Decontaminator, read_passages
+from derailleur.corpus.decontamination.normal_form import normalise
 from derailleur.corpus.filters import FILTERS, FilterConfig, Filters
 from derailleur.corpus.sources import Entry, SourceConfig, open_sources, read_unit
 
@@ -101,14 +102,15 @@ def measure_filters(texts: Sequence[Python], rounds: int) -> str:
 def measure_decontamination(texts: Sequence[Python], benchmarks: Sequence[Path], rounds: int) -> str:
     """One row: what is looked for, and how fast."""
     config = DecontaminationConfig(benchmarks=tuple(benchmarks))
+    passages = [passage for benchmark in config.benchmarks for passage in read_passages(benchmark)]
     loading = cpu_seconds(lambda: Decontaminator.load(config), rounds)
     made = Decontaminator.load(config)
     made.check(texts[0].content)
     seconds = cpu_seconds(lambda: [made.check(text.content) for text in texts], rounds)
     found = sum(made.check(text.content) is not None for text in texts)
     row = (
-        f"{sum(summary.rows for summary in made.summaries()):,}",
-        f"{sum(summary.passages for summary in made.summaries()):,}",
+        f"{len({(passage.benchmark, passage.row) for passage in passages}):,}",
+        f"{len({normalise(passage.text.encode()) for passage in passages}):,}",
         f"{loading:.2f}",
         speed(sum(len(text.content) for text in texts), seconds),
         f"{found:,} of {len(texts):,}",

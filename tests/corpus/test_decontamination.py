@@ -7,6 +7,7 @@ import re
 import sysconfig
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derailleur.config import validate
+from derailleur.config import load_config, validate
 from derailleur.corpus.decontamination import (
     DecontaminationConfig,
     Decontaminator,
     Match,
     Passage,
-    count_matches,
     read_passages,
-    write_matches,
 )
 from derailleur.corpus.decontamination.benchmarks import BenchmarkConfig
 from derailleur.corpus.decontamination.ngrams import NgramIndex
@@ -179,16 +178,12 @@ def test_edited_copies_are_found_by_their_ngrams(towers: Decontaminator) -> None
 
 def test_trivial_passages_are_not_looked_for(towers: Decontaminator) -> None:
     assert towers.check(b"def add(x, y):\n    return x + y\n") is None
-    (summary,) = towers.summaries()
-    assert (summary.rows, summary.passages, summary.substrings) == (2, 3, 2)
-    assert [passage.text for passage in summary.ignored] == ["return x + y"]
 
 
 def test_nothing_to_look_for() -> None:
     nothing = Decontaminator.load(DecontaminationConfig())
     assert nothing.check(b"import os\n" * 100) is None
     assert nothing.check(b"") is None
-    assert nothing.summaries() == []
 
 
 def test_the_same_boilerplate_in_many_passages_is_no_copy() -> None:
@@ -235,34 +230,6 @@ def test_a_megabyte_made_to_be_slow(content: bytes) -> None:
     ]
     decontaminator = Decontaminator(passages, DecontaminationConfig(min_words=1, min_ngram_share=1))
     assert decontaminator.check(content) is None
-
-
-def test_report(tmp_path: Path, towers: Decontaminator) -> None:
-    documents = [f'x = 1\n"""{PROMPT}"""', f"def f(heights):{SOLUTION}", f"# {PROMPT} é"]
-    matches = found(towers, [text.encode() for text in documents])
-    rows = [("owner/name", f"{number}.py", match) for number, match in enumerate(matches) if match]
-    paths = [tmp_path / "decontamination-00000.jsonl", tmp_path / "decontamination-00001.jsonl"]
-    write_matches(paths[0], rows[:2])
-    write_matches(paths[1], rows[2:])
-    first = json.loads(paths[0].read_text(encoding="utf-8").splitlines()[0])
-    assert first == {
-        "repository": "owner/name",
-        "path": "0.py",
-        "benchmark": "towers",
-        "row": "towers/0",
-        "passage": "docstring",
-        "kind": "substring",
-        "share": 1.0,
-        "start": 9,
-        "end": 9 + len(PROMPT),
-        "text": PROMPT,
-    }
-    (counted,) = count_matches(paths[::-1])
-    assert (counted.benchmark, counted.documents, counted.rows) == ("towers", 3, 1)
-    assert counted.kinds == {"docstring by substring": 2, "solution by substring": 1}
-    paths[1].write_text("{}\n")
-    with pytest.raises(DataError, match=f"{paths[1]}:1: not a match"):
-        count_matches(paths)
 
 
 HUMAN_EVAL = {
@@ -332,6 +299,24 @@ def test_named_columns_of_any_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        "a.jsonl, q.parquet",
+        ["a.jsonl", {"path": "q.parquet"}],
+        [{"path": "a.jsonl", "columns": "text, code"}, "q.parquet"],
+        {"path": "a.jsonl", "columns": ["text", "code"]},
+    ],
+)
+def test_benchmarks_in_short_and_in_long(given: Any) -> None:
+    read = load_config(DecontaminationConfig, overrides=["--benchmarks", json.dumps(given)]).benchmarks
+    assert read[0].path == Path("a.jsonl")
+    assert read[0].columns in ((), ("text", "code"))
+    assert [benchmark.path.name for benchmark in read[1:]] in ([], ["q.parquet"])
+    with pytest.raises(ConfigError, match=r"benchmarks\.1\.path: expected a file"):
+        load_config(DecontaminationConfig, overrides=["--benchmarks", "a.jsonl,,b.jsonl"])
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.jsonl", '{"x": 1}', "not a layout that is recognised, it has x; name the columns"),
@@ -343,6 +328,13 @@ def test_named_columns_of_any_file(tmp_path: Path) -> None:
             "row 0: 'tests': expected a text or a list of texts, got int",
         ),
         ("a.jsonl", json.dumps(HUMAN_EVAL) + '\n{"prompt": "p"}', "row 1: no key 'canonical_solution'"),
+        ("a.jsonl", json.dumps({**HUMAN_EVAL, "prompt": 3}), "row 0: 'prompt': expected a text"),
+        ("a.jsonl", '{"prompt": 3, "canonical_solution": "", "suffix": ""}', "row 0: 'prompt': expected"),
+        ("a.jsonl", '{"prompt": "", "canonical_solution": 3, "suffix": ""}', "row 0: 'problem': expected"),
+        ("a.jsonl", "[" * 100_000, ":1: not JSON: maximum recursion depth"),
+        ("a.jsonl", "1" * 5000, ":1: not JSON: Exceeds the limit"),
+        ("a.json", "[" * 100_000, "cannot be read: maximum recursion depth"),
+        ("a.jsonl", "\n", "no rows"),
         ("a.json", "{}", "expected a list of rows, got dict"),
         ("a.parquet", "PAR1", "cannot be read"),
         ("a.jsonl.gz", "no gzip", "cannot be read"),

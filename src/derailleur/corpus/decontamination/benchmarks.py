@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from derailleur.config import Config
 from derailleur.errors import DataError
@@ -35,6 +35,18 @@ class BenchmarkConfig(Config):
     @classmethod
     def _from_path(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str | Path) else value
+
+    @field_validator("path")
+    @classmethod
+    def _named(cls, path: Path) -> Path:
+        if not path.name:
+            raise ValueError("expected a file")
+        return path
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
     @property
     def name(self) -> str:
@@ -64,6 +76,7 @@ def read_passages(config: BenchmarkConfig) -> Iterator[Passage]:
         DataError: naming the file, and the row or key.
     """
     layout: Callable[[Row], Iterator[tuple[str, Any]]] | None = None
+    number = -1
     for number, row in enumerate(_read_rows(config.path)):
         where = f"{config.path}: row {number}"
         if not isinstance(row, Mapping):
@@ -71,10 +84,14 @@ def read_passages(config: BenchmarkConfig) -> Iterator[Passage]:
         layout = layout or _layout(config, row)
         identifier = next((str(row[key]) for key in _ID_KEYS if row.get(key) is not None), str(number))
         try:
-            found = [(kind, _as_text(value, f"{where}: '{kind}'")) for kind, value in layout(row)]
+            found = [(kind, _as_text(value, kind)) for kind, value in layout(row)]
         except KeyError as error:
             raise DataError(f"{where}: no key {error}") from None
+        except TypeError as error:
+            raise DataError(f"{where}: {error}") from None
         yield from (Passage(config.name, identifier, kind, text) for kind, text in found if text.strip())
+    if number < 0:
+        raise DataError(f"{config.path}: no rows")
 
 
 def _layout(config: BenchmarkConfig, row: Row) -> Callable[[Row], Iterator[tuple[str, Any]]]:
@@ -91,18 +108,19 @@ def _layout(config: BenchmarkConfig, row: Row) -> Callable[[Row], Iterator[tuple
 
 def _infilling(row: Row) -> Iterator[tuple[str, Any]]:
     """Rows differ in where one program is cut: the whole of it is the same passage in all of them."""
-    yield from _docstring(row["prompt"])
-    yield "problem", row["prompt"] + row["canonical_solution"] + row["suffix"]
+    yield from _docstring(row)
+    parts = (row[key] for key in ("prompt", "canonical_solution", "suffix"))
+    yield "problem", "".join(_as_text(part, "problem") for part in parts)
 
 
 def _human_eval(row: Row) -> Iterator[tuple[str, Any]]:
-    yield from _docstring(row["prompt"])
+    yield from _docstring(row)
     yield "solution", row["canonical_solution"]
     yield "tests", row["test"]
 
 
 def _multipl_e(row: Row) -> Iterator[tuple[str, Any]]:
-    yield from _docstring(row["prompt"])
+    yield from _docstring(row)
     yield "prompt", row["prompt"]
     yield "tests", row["tests"]
 
@@ -121,8 +139,9 @@ _LAYOUTS: tuple[tuple[set[str], Callable[[Row], Iterator[tuple[str, Any]]]], ...
 )
 
 
-def _docstring(prompt: str) -> Iterator[tuple[str, Any]]:
-    """The last text between triple quotes: earlier ones are those of helpers."""
+def _docstring(row: Row) -> Iterator[tuple[str, Any]]:
+    """The last text of a prompt between triple quotes: earlier ones are those of helpers."""
+    prompt = _as_text(row["prompt"], "prompt")
     for quotes in _QUOTES:
         parts = prompt.split(quotes)
         if len(parts) >= 3:
@@ -130,13 +149,13 @@ def _docstring(prompt: str) -> Iterator[tuple[str, Any]]:
             return
 
 
-def _as_text(value: Any, where: str) -> str:
+def _as_text(value: Any, kind: str) -> str:
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return "\n".join(value)
     if not isinstance(value, str):
-        raise DataError(f"{where}: expected a text or a list of texts, got {type(value).__name__}")
+        raise TypeError(f"'{kind}': expected a text or a list of texts, got {type(value).__name__}")
     return value
 
 
@@ -157,7 +176,7 @@ def _read_rows(path: Path) -> Iterator[Any]:
                     yield from _json_lines(io.BufferedReader(stream), path)
         else:
             raise DataError(f"{path}: expected a .jsonl[.gz|.zst], .json or .parquet file")
-    except (pa.ArrowException, OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
 
 
@@ -172,5 +191,5 @@ def _json_lines(stream: io.BufferedReader, path: Path) -> Iterator[Any]:
         if line.strip():
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error.msg}") from None
+            except (ValueError, RecursionError) as error:  # also of numbers too long, and of endless nesting
+                raise DataError(f"{path}:{number}: not JSON: {getattr(error, 'msg', error)}") from None

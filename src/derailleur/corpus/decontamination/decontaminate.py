@@ -1,7 +1,6 @@
 """Decides whether a document holds a passage of a benchmark."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,7 +36,9 @@ class DecontaminationConfig(Config):
     @field_validator("benchmarks", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
-        return value.split(",") if isinstance(value, str) else value
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(","))
+        return (value,) if isinstance(value, Mapping) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +68,6 @@ class Match:
         """The whole document is dropped; the detail names the benchmark and the row."""
         share = "" if self.kind == "substring" else f", {self.share:.0%} of its n-grams"
         return Verdict("dropped", "contaminated", f"{self.benchmark} {self.row} ({self.passage}{share})")
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkSummary:
-    """What is looked for of one benchmark, and what is too short to tell anything.
-
-    Attributes:
-        substrings: passages looked for as a whole.
-        ngrams: passages looked for by their n-grams.
-        ignored: passages looked for in neither way.
-    """
-
-    benchmark: str
-    rows: int
-    passages: int
-    substrings: int
-    ngrams: int
-    ignored: tuple[Passage, ...]
 
 
 class Decontaminator:
@@ -150,23 +133,3 @@ class Decontaminator:
             end,
             content[start:end].decode(errors="replace"),
         )
-
-    def summaries(self) -> list[BenchmarkSummary]:
-        """One a benchmark, in the order of the configuration; passages that are equal count once."""
-        found: dict[str, list[tuple[Passage, bool, bool]]] = {p.benchmark: [] for p in self._passages}
-        whole = set(self._whole)
-        for needle, owner in enumerate(self._owners):
-            passage = self._passages[owner]
-            found[passage.benchmark].append((passage, needle in whole, self._ngrams.sizes[needle] > 0))
-        rows = Counter(benchmark for benchmark, _ in {(p.benchmark, p.row) for p in self._passages})
-        return [
-            BenchmarkSummary(
-                benchmark,
-                rows=rows[benchmark],
-                passages=len(passages),
-                substrings=sum(is_whole for _, is_whole, _ in passages),
-                ngrams=sum(by_ngrams for _, _, by_ngrams in passages),
-                ignored=tuple(p for p, is_whole, by_ngrams in passages if not is_whole and not by_ngrams),
-            )
-            for benchmark, passages in found.items()
-        ]
