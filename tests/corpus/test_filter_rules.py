@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from derailleur.config import validate
+from derailleur.config import load_config, validate
 from derailleur.corpus.filters import FILTERS, FilterConfig, Filters, Judgement
 from derailleur.corpus.filters.characters import CharactersConfig, CharactersFilter
 from derailleur.corpus.filters.html import visible_characters
@@ -338,6 +338,9 @@ def test_signs_in_lines() -> None:
     assert reason(judge("prompt_comments", "# TODO: it\n" + "x = 1\n" * 50)) == "prompt_comments"
     assert reason(judge("prompt_comments", "todo = 1\n" + "x = 'fixme'\n" * 50)) is None
     assert reason(judge("prompt_comments", "# TODO: it\n", "Befunge")) is None
+    measures = judge("prompt_comments", "# todo, todo\nx = 1\n\ny = 2 # fixme").measures
+    assert measures["prompt_comment_share"] == 2 / 4
+    assert reason(judge("prompt_comments", "# todo todo" * 100_000)) == "prompt_comments"  # in no time
 
 
 @pytest.mark.parametrize(
@@ -405,6 +408,13 @@ def test_bounds_by_language() -> None:
     assert config.for_language("Java").fertility.min_characters_per_token == 2.9
 
 
+def test_bounds_by_language_from_dotted_options() -> None:
+    given = ["--by_language.C++.max_line_length", "5", "--by_language.Objective-C.stars.min_stars", "7"]
+    config = load_config(FilterConfig, overrides=given)
+    assert config.for_language("C++").max_line_length == 5
+    assert config.for_language("Objective-C").stars.min_stars == 7
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -414,6 +424,10 @@ def test_bounds_by_language() -> None:
         (
             {"by_language": {"CSS": {"max_line": 1}}},
             "filters.by_language.CSS: unknown key 'max_line'; did you mean",
+        ),
+        (
+            {"by_language": {"Pyhton": {}}},
+            "filters.by_language: unknown language 'Pyhton'; did you mean 'Python'?",
         ),
         ({"by_language": {"CSS": {"order": []}}}, "filters.by_language.CSS: unknown key 'order'"),
         ({"by_language": {"CSS": {"max_line_length": 0}}}, "filters.by_language.CSS: max_line_length"),

@@ -1,5 +1,6 @@
 """The configuration of all filters, and the filters of a run applied one after another."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +24,9 @@ from derailleur.corpus.filters.rules import FILTERS, Filter, Filterable
 from derailleur.corpus.filters.stars import StarsConfig
 from derailleur.corpus.filters.tables import TablesConfig
 from derailleur.corpus.filters.xml import XmlConfig
+from derailleur.corpus.languages import KNOWN_LANGUAGES
 from derailleur.corpus.ledger import Verdict
+from derailleur.errors import ConfigError
 
 Profile = Literal["default", "santacoder", "opencoder"]
 
@@ -111,6 +114,20 @@ class FilterConfig(FilterBounds):
         if len(set(order)) < len(order):
             raise ValueError("a filter is named twice")
         return order
+
+    @field_validator("by_language")
+    @classmethod
+    def _known_languages(cls, by_language: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        spelled = {name.replace("-", "_"): name for name in KNOWN_LANGUAGES}  # as in a dotted option
+        known: dict[str, dict[str, Any]] = {}
+        for name, bounds in by_language.items():
+            if (language := spelled.get(name.replace("-", "_"))) is None:
+                near = difflib.get_close_matches(name, KNOWN_LANGUAGES, n=1, cutoff=0)
+                raise ConfigError(
+                    f"filters.by_language: unknown language '{name}'; did you mean '{near[0]}'?"
+                )
+            known[language] = _merged(known.get(language, {}), bounds)
+        return known
 
     @model_validator(mode="after")
     def _languages(self) -> "FilterConfig":

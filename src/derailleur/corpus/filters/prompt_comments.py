@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from derailleur.config import Config
@@ -11,6 +12,7 @@ from derailleur.corpus.filters.lexer import COMMENT, classify
 from derailleur.corpus.filters.rules import PERCENTILES, Filterable, Rule, register
 
 _PROMPT = re.compile(rb"your code here|fixme|todo", re.IGNORECASE)
+_NEWLINE = ord("\n")
 
 
 class PromptCommentsConfig(Config):
@@ -35,5 +37,7 @@ class PromptCommentsFilter:
         classes = classify(content, document.language) if found else None
         if classes is None:
             return {} if found else {"prompt_comment_share": 0}
-        lines = {content.count(b"\n", 0, place) for place in found if classes[place] == COMMENT}
-        return {"prompt_comment_share": len(lines) / (content.count(b"\n") + 1)}
+        line_ends = np.flatnonzero(np.frombuffer(content, np.uint8) == _NEWLINE)
+        places = np.array(found)
+        lines = np.unique(np.searchsorted(line_ends, places[classes[places] == COMMENT]))
+        return {"prompt_comment_share": len(lines) / (len(line_ends) + 1)}

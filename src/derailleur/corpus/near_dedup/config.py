@@ -72,7 +72,7 @@ class NearDedupConfig(Config):
     def _fill_from_profile(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return PROFILES.get(values.get("profile", "default"), {}) | values
+        return PROFILES.get(str(values.get("profile", "default")), {}) | values
 
     def hashing(self) -> Hashing:
         """The hash functions of the sketches."""
