@@ -17,9 +17,10 @@ from derailleur.cli import main
 from derailleur.config import load_config
 from derailleur.corpus import CurateConfig, documents, ledger
 from derailleur.corpus.filters import FILTERS, FilterConfig, Filters
-from derailleur.corpus.languages import DEFAULT_LANGUAGES
+from derailleur.corpus.languages import DEFAULT_LANGUAGES, KNOWN_LANGUAGES
 from derailleur.corpus.licences.policy import LicenceConfig
 from derailleur.corpus.near_dedup import REASONS
+from derailleur.corpus.pii.keys import KEY_FORMATS
 
 CORPUS = Path(derailleur.corpus.__path__[0])
 DOCS = Path(__file__).parents[2] / "docs"
@@ -147,6 +148,11 @@ def test_the_configurations_are_valid(tmp_path: Path) -> None:
 def test_the_languages_of_the_default_are_listed() -> None:
     listed = MANUAL.split("Without it these are kept:\n\n")[1].split(".\n\n")[0]
     assert set(" ".join(listed.split()).split(", ")) == DEFAULT_LANGUAGES
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    assert f"{len(KNOWN_LANGUAGES)} languages and formats" in MANUAL
+    assert f"{len(KEY_FORMATS)} formats of keys" in PAGES["pii"]
 
 
 def test_every_filter_is_in_the_table() -> None:
