@@ -45,7 +45,7 @@ def peak_bytes(num_documents: int, config: NearDedupConfig, folder: Path) -> tup
     partitions = [folder / f"partition-{number}" for number in range(total)]
     tracemalloc.start()
     for number, path in enumerate(partitions):
-        join_partition(number, sketches, config, path, num_partitions=total)
+        join_partition(number, sketches, path, num_partitions=total)
     join_peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
     counts = resolve(sketches, partitions, num_documents, config, folder / "dropped")

@@ -57,7 +57,7 @@ def run(
         sketch_shard(contents, np.array(ranks, np.int64), config, sketches[-1])
     for number in range(total):
         partitions.append(folder / f"partition-{number}")
-        join_partition(number, sketches, config, partitions[-1], num_partitions=total)
+        join_partition(number, sketches, partitions[-1], num_partitions=total)
     counts = resolve(sketches, partitions, len(texts), config, folder / "dropped")
     dropped = read_dropped(folder / "dropped")
     assert (np.diff(dropped["rank"]) > 0).all()
@@ -227,7 +227,7 @@ def test_rows_without_a_rank_take_no_part(tmp_path: Path) -> None:
     config = NearDedupConfig()
     sketch_shard(ragged([long, "a b", long, long + " x"]), np.array([-1, 1, 0, -1]), config, tmp_path / "s")
     assert map_arrays(tmp_path / "s")["ranks"].tolist() == [1, 0]
-    join_partition(0, [tmp_path / "s"], config, tmp_path / "p", num_partitions=1)
+    join_partition(0, [tmp_path / "s"], tmp_path / "p", num_partitions=1)
     resolve([tmp_path / "s"], [tmp_path / "p"], 2, config, tmp_path / "d")
     assert len(read_dropped(tmp_path / "d")) == 0
 
@@ -274,7 +274,7 @@ def test_a_file_that_is_not_whole_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "sketch").read_bytes()
     (tmp_path / "sketch").write_bytes(whole[:-8])
     with pytest.raises(DataError, match=r"sketch: not a whole file of arrays"):
-        join_partition(0, [tmp_path / "sketch"], config, tmp_path / "p", num_partitions=1)
+        join_partition(0, [tmp_path / "sketch"], tmp_path / "p", num_partitions=1)
     with pytest.raises(DataError, match=r"missing: no such file"):
-        join_partition(0, [tmp_path / "missing"], config, tmp_path / "p", num_partitions=1)
+        join_partition(0, [tmp_path / "missing"], tmp_path / "p", num_partitions=1)
     assert not (tmp_path / "p").exists()

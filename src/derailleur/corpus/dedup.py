@@ -211,7 +211,6 @@ class _SketchTask:
 
 @dataclass(frozen=True)
 class _JoinTask:
-    config: NearDedupConfig
     sketches: tuple[Path, ...]
     partition: int
     num_partitions: int
@@ -232,8 +231,7 @@ def _near_dedup(
     sketches = tuple(shard.sketch for shard in shards)
     total = num_partitions(num_texts, config)
     joins = [
-        _JoinTask(config, sketches, number, total, scratch / f"partition-{number:05d}")
-        for number in range(total)
+        _JoinTask(sketches, number, total, scratch / f"partition-{number:05d}") for number in range(total)
     ]
     for done, _ in enumerate(workers.map(_join, joins), 1):
         progress("near-dedup: join", done, total)
@@ -248,7 +246,7 @@ def _sketch(task: _SketchTask) -> None:
 
 
 def _join(task: _JoinTask) -> None:
-    join_partition(task.partition, task.sketches, task.config, task.out, num_partitions=task.num_partitions)
+    join_partition(task.partition, task.sketches, task.out, num_partitions=task.num_partitions)
 
 
 def _write_clusters(clusters: Iterable[pa.RecordBatch], out: Path, is_kept: Path) -> dict[str, Any]:

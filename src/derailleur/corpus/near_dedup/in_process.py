@@ -63,7 +63,7 @@ def near_duplicates(
     total = num_partitions(len(contents), config)
     partitions = [scratch / f"partition-{number}" for number in range(total)]
     for number, path in enumerate(partitions):
-        join_partition(number, sketches, config, path, num_partitions=total)
+        join_partition(number, sketches, path, num_partitions=total)
     counts = resolve(sketches, partitions, len(contents), config, scratch / "dropped", progress=progress)
     dropped = read_dropped(scratch / "dropped")
     survivors, similarities = np.arange(len(contents)), np.ones(len(contents))

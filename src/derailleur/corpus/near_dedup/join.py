@@ -21,9 +21,7 @@ def num_partitions(num_documents: int, config: NearDedupConfig) -> int:
     return 1 << max(wanted - 1, 0).bit_length()
 
 
-def join_partition(
-    partition: int, sketches: Sequence[Path], config: NearDedupConfig, out: Path, *, num_partitions: int
-) -> None:
+def join_partition(partition: int, sketches: Sequence[Path], out: Path, *, num_partitions: int) -> None:
     """Find the buckets of one range of band keys: the keys that at least two documents share.
 
     Args:

@@ -22,13 +22,12 @@ def sketch_texts(task: Task) -> dict[str, Any]:
 
 def join_keys(task: Task) -> dict[str, Any]:
     """Find the texts that share a band key, of one range of keys."""
-    workspace, config = task.workspace, task.workspace.config.near_dedup
+    workspace = task.workspace
     join_partition(
         task.number,
         workspace.paths("sketch", workspace.num_shards),
-        config,
         workspace.path("join", task.number),
-        num_partitions=num_partitions(_num_documents(workspace), config),
+        num_partitions=num_partitions(_num_documents(workspace), workspace.config.near_dedup),
     )
     return {}
 
