@@ -2,16 +2,8 @@
 
 from derailleur.corpus.sources.config import ArchiveLimits, SourceConfig
 from derailleur.corpus.sources.entry import Entry, Source, Unit
-from derailleur.corpus.sources.found import (
-    HELDOUT,
-    TRAIN,
-    SourceFile,
-    find_files,
-    fingerprint,
-    is_heldout,
-    resolve_sources,
-)
 from derailleur.corpus.sources.opening import PYTHON_STDLIB, open_sources, read_unit
+from derailleur.corpus.sources.splits import HELDOUT, TRAIN, is_heldout
 
 __all__ = [
     "HELDOUT",
@@ -21,12 +13,8 @@ __all__ = [
     "Entry",
     "Source",
     "SourceConfig",
-    "SourceFile",
     "Unit",
-    "find_files",
-    "fingerprint",
     "is_heldout",
     "open_sources",
     "read_unit",
-    "resolve_sources",
 ]
