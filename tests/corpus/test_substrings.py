@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from derailleur.corpus.arrays import map_arrays
 from derailleur.corpus.spool import Ragged
 from derailleur.corpus.substrings import (
     TOP_PASSAGES,
@@ -239,3 +240,11 @@ def test_equal_hashes_of_unequal_bytes_are_no_passage() -> None:
 def test_ranges_grow_with_the_text() -> None:
     assert num_partitions(0, SubstringConfig()) == 1
     assert num_partitions(20 << 30, SubstringConfig()) == 2048
+
+
+def test_ranges_of_fingerprints_are_alike_full(tmp_path: Path) -> None:
+    text = np.random.default_rng(0).integers(0, 256, 200_000).astype(np.uint8)
+    contents = Ragged(text, np.array([0, len(text)]))
+    fingerprint_shard(contents, np.ones(1, bool), 0, SubstringConfig(window=256), tmp_path / "f")
+    quarters = np.bincount((map_arrays(tmp_path / "f")["keys"] >> np.uint64(62)).astype(int), minlength=4)
+    assert quarters.min() > 0.8 * quarters.mean()

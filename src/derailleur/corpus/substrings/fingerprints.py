@@ -20,6 +20,8 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(33)
+# odd, so that nothing falls together: what winnowing selects is small, and ranges of keys must be alike full
+_SPREAD = np.uint64(0xD6E8FEB86659FD93)
 
 
 def fingerprint_shard(
@@ -36,8 +38,8 @@ def fingerprint_shard(
     """
     keys, places = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for row in np.flatnonzero(is_kept).tolist():
-        row_keys, positions = winnow(contents[row], config.min_bytes, config.window)
-        keys.append(row_keys)
+        hashes, positions = winnow(contents[row], config.min_bytes, config.window)
+        keys.append(hashes * _SPREAD)
         places.append(np.uint64(first_document + row) << POSITION_BITS | positions)
     sorted_keys, sorted_places = sort_pairs(np.concatenate(keys), np.concatenate(places), 0)
     write_arrays(out, {"keys": sorted_keys, "places": sorted_places})

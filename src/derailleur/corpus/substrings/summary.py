@@ -32,11 +32,17 @@ SELECT document, start, stop, num_documents FROM passages AS own WHERE is_first 
 ORDER BY (num_documents - 1) * (stop - start) DESC, document, start
 """
 
-# A passage of another document starts where its partner does, or later if only a part is the same.
+# Where a passage would begin in another document, by the longest part of it that was found there: ends that
+# others share, too, stand in rows of their own.
 _PLACES = """
 WITH places AS (
     SELECT top.number, passage.document,
-        min(greatest(passage.start, passage.start + top.start - passage.partner_start)) AS start
+        greatest(0, arg_max(
+            passage.start + top.start - passage.partner_start, (
+                least(passage.partner_start + passage.stop - passage.start, top.stop)
+                    - greatest(passage.partner_start, top.start), -passage.start
+            )
+        )) AS start
     FROM top JOIN read_parquet($passages) AS passage ON passage.partner = top.document
         AND passage.document > top.document
         AND passage.partner_start < top.stop
