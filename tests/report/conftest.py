@@ -43,24 +43,61 @@ def quality(placement: str) -> float:
     return -1.42 - float(sum(LOSS[letter] * weight for letter, weight in zip(placement, depth, strict=True)))
 
 
+LEFT_OUT = [
+    ("sources", "dropped", "too_large", 3, 6_100_000),
+    ("text", "dropped", "empty", 14, 0),
+    ("text", "quarantined", "not_utf8", 8, 40_000),
+    ("exact_dedup", "dropped", "exact_duplicate", 31, 300_000),
+    ("near_dedup", "dropped", "near_duplicate", 58, 900_000),
+    ("near_dedup", "dropped", "near_duplicate_of_heldout", 9, 110_000),
+    ("filters", "dropped", "long_line", 22, 1_200_000),
+    ("filters", "dropped", "alphanumeric_share", 17, 250_000),
+]
+
+
 def curate(_: np.random.Generator) -> dict[str, Any]:
+    keys = ("step", "action", "reason", "files", "bytes")
+    left_out = [dict(zip(keys, row, strict=True)) for row in LEFT_OUT]
     return {
         "files_seen": 1702,
+        "bytes_seen": 37_300_000,
         "kept": 1540,
-        "dropped": {
-            "exact_duplicate": 31,
-            "near_duplicate": 58,
-            "near_duplicate_of_heldout": 9,
-            "long_line": 22,
-            "alphanumeric_share": 17,
-            "empty": 14,
-        },
-        "quarantined": {"not_utf8": 8, "too_large": 3},
+        "dropped": {row["reason"]: row["files"] for row in left_out if row["action"] == "dropped"},
+        "quarantined": {"not_utf8": 8},
+        "left_out": left_out,
         "bytes_kept": 28_400_000,
         "splits": {
             "train": {"files": 1464, "bytes": 27_000_000},
             "heldout": {"files": 76, "bytes": 1_400_000},
         },
+        "languages": {"Python": 1540},
+        "by_language": {
+            "Python": {
+                "files_seen": 1702,
+                "bytes_seen": 37_300_000,
+                "files_kept": 1540,
+                "bytes_kept": 28_400_000,
+            }
+        },
+        "by_licence": {
+            "unknown": {"files_kept": 540, "bytes_kept": 8_400_000},
+            "MIT": {"files_kept": 1000, "bytes_kept": 20_000_000},
+        },
+        "near_dedup": {"cluster_sizes": {"2": 40, "3": 4, "6": 1, "9": 1}},
+        "filters": [
+            {
+                "filter": "basic",
+                "reason": "long_line",
+                "measure": "longest_line",
+                "files_before": 1579,
+                "bytes_before": 29_850_000,
+                "files_removed": 22,
+                "bytes_removed": 1_200_000,
+                "percentiles": {"1": 43.0, "50": 87.0, "99": 1202.0},
+            }
+        ],
+        "contamination": {},
+        "repeats": {},
         "pii": {"EMAIL": 412, "IP_ADDRESS": 57, "KEY": 6, "PRIVATE_KEY": 2},
     }
 

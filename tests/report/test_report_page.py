@@ -102,7 +102,15 @@ def test_the_headline_and_the_table_say_the_numbers(page: Page) -> None:
 def test_every_plot_is_saved_with_its_data(reported: Path, run_folder: Path) -> None:
     saved = {path.stem for path in (reported / "plots").glob("*.json")}
     assert saved == {path.stem for path in (reported / "plots").glob("*.svg")}
-    assert saved >= {"frontier", "preset-map", "frontier-map", "surrogate", "files", "pii", "speed-batch-16"}
+    assert saved >= {
+        "frontier",
+        "preset-map",
+        "frontier-map",
+        "surrogate",
+        "flow-files",
+        "pii",
+        "speed-batch-16",
+    }
     drawn = json.loads((reported / "plots/frontier.json").read_text())["frontier"]
     source = json.loads((run_folder / "place/frontier.json").read_text())
     assert sorted(row["placement"] for row in drawn) == sorted(row["placement"] for row in source)
@@ -110,8 +118,9 @@ def test_every_plot_is_saved_with_its_data(reported: Path, run_folder: Path) -> 
         row["speed"] * other["cost"] == pytest.approx(1)
         for row, other in zip(drawn, sorted(source, key=lambda row: -row["cost"]), strict=True)
     )
-    files = json.loads((reported / "plots/files.json").read_text())
-    assert sum(row["files"] for row in files) == 1702
+    steps = json.loads((reported / "plots/flow-files.json").read_text())
+    assert steps[0]["before"] == 1702
+    assert steps[-1]["before"] - steps[-1]["left_out"] == 1540
 
 
 def test_the_same_run_gives_the_same_bytes(reported: Path, run_folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from derailleur.errors import DataError
 from derailleur.report import evaluation, units
-from derailleur.report.corpus import file_counts, plot_files
 from derailleur.report.frontier import majority
 from derailleur.report.headline import headline
 from derailleur.report.look import ramp
@@ -39,20 +38,6 @@ def test_a_torn_last_line_is_dropped_and_a_broken_one_is_named(tmp_path: Path) -
     path.write_text('{"a": 1}\nnot json\n{"a": 3}\n')
     with pytest.raises(DataError, match=r"quality\.jsonl:2: not JSON"):
         run.lines("place/quality.jsonl")
-
-
-def test_every_file_is_in_exactly_one_bar(run_folder: Path) -> None:
-    results = RunFolder(run_folder).results("curate")
-    rows = file_counts(results)
-    assert sum(row["files"] for row in rows) == results["files_seen"]
-    assert {row["fate"] for row in rows} == {"kept", "dropped", "quarantined"}
-    drawn = plot_files(rows).axes[1].patches
-    assert [bar.get_width() for bar in drawn] == [row["files"] for row in rows if row["fate"] != "kept"]
-
-
-def test_a_corpus_of_which_nothing_was_left_out_is_drawn() -> None:
-    strip, bars = plot_files([{"label": "training", "fate": "kept", "files": 5}]).axes
-    assert len(strip.patches) == 1 and not bars.patches
 
 
 def test_measured_placements_get_the_speed_of_the_cost_model(run_folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`derailleur curate`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -80,7 +81,18 @@ def run(command: str, arguments: list[str]) -> int:
             options.out,
         )
     show_counts(manifest["results"], _curate_table, as_json=options.json)
+    _write_report(options.out, quiet=options.json)
     return 0
+
+
+def _write_report(out: Path, *, quiet: bool) -> None:
+    """Write the page about the corpus, unless it is there."""
+    from derailleur.report import PAGE, report_corpus
+
+    if not (out / PAGE).is_file():
+        report_corpus(out)
+    if not quiet:
+        print(f"\nreport  {out / PAGE}")
 
 
 def _curate_table(results: Mapping[str, Any]) -> Table:

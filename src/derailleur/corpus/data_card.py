@@ -56,13 +56,13 @@ def _section(title: str, body: str) -> str:
 
 
 def _front_matter(results: Mapping[str, Any]) -> str:
-    licences = [name for name in results["by_licence"] if name != "unknown"]
+    licences = list(results["by_licence"])
     values = {
         "configs": [
             {"config_name": "default", "data_files": [{"split": "all", "path": "documents-*.parquet"}]}
         ],
         "tags": ["code"],
-        "license": "other" if len(licences) != 1 else licences[0].lower(),
+        "license": licences[0].lower() if len(licences) == 1 and licences != ["unknown"] else "other",
     }
     return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n"
 
@@ -160,7 +160,10 @@ def _contamination(config: CurateConfig, results: Mapping[str, Any]) -> str:
 
 
 def _again(config: CurateConfig, checksums: str, version: str) -> str:
-    values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
+    shown = config.model_dump(mode="json")
+    if config.pii.salt:  # whoever knows it can guess replaced values back
+        shown["pii"]["salt"] = "(not shown)"
+    values = yaml.safe_dump(shown, sort_keys=True, allow_unicode=True)
     return (
         f"`derailleur curate SOURCE... --config FILE.yaml` of derailleur {version}; SHA-256 of `SHA256SUMS`: "
         f"`{checksums}`.\n\n```yaml\n{values}```"

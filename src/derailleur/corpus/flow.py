@@ -55,4 +55,6 @@ def left_out_rows(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
         for action, reasons in actions.items()
         for reason, count in reasons.items()
     ]
-    return sorted(rows, key=lambda row: (STEPS.index(row["step"]), -row["files"], row["reason"], row["action"]))
+    return sorted(
+        rows, key=lambda row: (STEPS.index(row["step"]), -row["files"], row["reason"], row["action"])
+    )

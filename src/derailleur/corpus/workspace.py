@@ -47,6 +47,11 @@ class CurateConfig(SourceConfig):
     filters: FilterConfig = FilterConfig()
     decontamination: DecontaminationConfig = DecontaminationConfig()
     substrings: SubstringConfig = SubstringConfig()
+    review: int = Field(
+        0,
+        ge=0,
+        description="redactions of each kind that review.html shows, values in plain sight; 0: no page",
+    )
     shard_bytes: int = Field(
         32 << 20, ge=1, description="raw files of one shard, the unit of work and resume, bytes"
     )

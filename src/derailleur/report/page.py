@@ -1,19 +1,22 @@
-"""Puts the sections of a run into one self-contained page, and the data of every plot beside it."""
+"""Puts the sections of a run or of a corpus into one self-contained page, and its plots' data beside it."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from derailleur import __version__
-from derailleur.io import Progress, silent, write_json, write_text
-from derailleur.report import corpus, evaluation, placement, speed, stages, training
+from derailleur.io import Progress, read_json, silent, write_json, write_text
+from derailleur.report import corpus, corpus_headline, evaluation, placement, speed, stages, training
 from derailleur.report.headline import headline
 from derailleur.report.look import css_variables
 from derailleur.report.markup import Html, element, join
 from derailleur.report.run_folder import RunFolder
 from derailleur.report.section import Plot, Section
 
-VERSION = 1
+VERSION = 2
+
+PAGE = "report.html"
 
 _SECTIONS = (
     placement.section,
@@ -44,27 +47,47 @@ def report(run: Path, out: Path, *, progress: Progress = silent) -> dict[str, An
     for done, make in enumerate(_SECTIONS):
         progress("report", done, len(_SECTIONS))
         sections.append(make(folder))
+    result = _write(out, run.resolve().name, headline(folder), sections)
+    progress("report", len(_SECTIONS), len(_SECTIONS))
+    return result
+
+
+def report_corpus(folder: Path, out: Path | None = None) -> dict[str, Any]:
+    """Write `report.html` about one corpus, with its plots as `report` does.
+
+    Args:
+        folder: of a finished stage curate.
+        out: where to write; None for the folder itself.
+
+    Raises:
+        DataError: if a file of it is broken.
+    """
+    manifest, name = read_json(folder / "manifest.json"), folder.resolve().name
+    sections = [*corpus.sections(manifest), stages.how_it_was_made(manifest)]
+    return _write(out or folder, name, corpus_headline.headline(name, manifest), sections)
+
+
+def _write(out: Path, name: str, header: Html, sections: Sequence[Section]) -> dict[str, Any]:
     plots = [block for section in sections for block in section.blocks if isinstance(block, Plot)]
     for plot in plots:
         write_json(out / "plots" / f"{plot.name}.json", plot.data)
         write_text(out / "plots" / f"{plot.name}.svg", plot.svg)
-    write_text(out / "report.html", _page(folder, sections))
-    progress("report", len(_SECTIONS), len(_SECTIONS))
-    return {"page": "report.html", "plots": [plot.name for plot in plots]}
+    write_text(out / PAGE, _page(name, header, sections))
+    return {"page": PAGE, "plots": [plot.name for plot in plots]}
 
 
-def _page(run: RunFolder, sections: list[Section]) -> Html:
+def _page(name: str, header: Html, sections: Sequence[Section]) -> Html:
     links = [element("a", section.title, href=f"#{section.name}") for section in sections]
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{run.path.resolve().name} · derailleur"),
+        element("title", f"{name} · derailleur"),
         element("style", _style_sheet()),
     )
     body = element(
         "body",
-        headline(run),
+        header,
         element("nav", links),
         element("main", [section.render() for section in sections]),
         element(

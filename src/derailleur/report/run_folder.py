@@ -53,6 +53,12 @@ class RunFolder:
         return list(_rows(path)) if path.is_file() else []
 
 
+def stage_of(folder: Path) -> str | None:
+    """The finished stage whose own folder this is, if it is one's."""
+    path = folder / "manifest.json"
+    return read_json(path)["stage"] if path.is_file() else None
+
+
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")
     # What follows the last newline was torn by a kill: a stage that runs again drops it as well.

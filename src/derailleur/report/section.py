@@ -82,8 +82,14 @@ def table(
     header: Sequence[Content],
     rows: Iterable[Sequence[Content]],
     note: Content = None,
+    *,
+    wide: bool = True,
 ) -> Html:
-    """A table in a card; the first column names the row, cells that are `td` already are left alone."""
+    """A table in a card; the first column names the row, cells that are `td` already are left alone.
+
+    Args:
+        wide: takes the whole width of the page.
+    """
     head = element("tr", [element("th", cell, scope="col") for cell in header])
     body = [
         element("tr", element("th", first, scope="row"), [_cell(value) for value in rest])
@@ -94,7 +100,7 @@ def table(
         "figure",
         element("figcaption", element("strong", title), " ", note),
         element("div", grid, class_="scroll"),
-        class_="wide card",
+        class_="wide card" if wide else "card",
     )
 
 

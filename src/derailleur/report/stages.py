@@ -1,6 +1,8 @@
 """What every stage took, and the configuration it ran with."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from derailleur.report import units
 from derailleur.report.markup import Html, element
@@ -36,6 +38,26 @@ def section(run: RunFolder) -> Section:
     return Section("stages", "Stages", lead, [table("Time and memory", header, rows, note), folded])
 
 
-def _configuration(stage: str, config: object) -> Html:
-    text = json.dumps(config, indent=2, ensure_ascii=False)
+def how_it_was_made(manifest: Mapping[str, Any]) -> Section:
+    """The section of a page about one stage alone: time, inputs, configuration."""
+    lead = (
+        f"By derailleur {manifest['derailleur']} in {units.duration(manifest['seconds'])}"
+        f"{' on ' + manifest['machine'] if 'machine' in manifest else ''}."
+    )
+    inputs = [[role, element("td", element("code", path))] for role, path in manifest["inputs"].items()]
+    configuration = element("div", _configuration("Configuration", manifest["config"]), class_="wide card")
+    return Section(
+        "made", "How it was made", lead, [table("Inputs", ["input", "path"], inputs), configuration]
+    )
+
+
+def _configuration(stage: str, config: Mapping[str, Any]) -> Html:
+    text = json.dumps(_without_salts(config), indent=2, ensure_ascii=False)
     return element("details", element("summary", stage), element("pre", text))
+
+
+def _without_salts(value: Any) -> Any:
+    """The same without what must stay secret: with the salt, replacements could be guessed back."""
+    if isinstance(value, Mapping):
+        return {key: "(not shown)" if key == "salt" and v else _without_salts(v) for key, v in value.items()}
+    return value

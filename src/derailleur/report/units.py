@@ -50,6 +50,6 @@ def regime(batch: int, context_tokens: int) -> str:
     return f"{plural(batch, 'request')}, {context(context_tokens)} context"
 
 
-def plural(number: int, noun: str) -> str:
-    """1 file, 2 files."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def plural(number: int, noun: str, nouns: str | None = None) -> str:
+    """1 file, 2 files; `nouns` where it is more than an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or noun + 's'}"

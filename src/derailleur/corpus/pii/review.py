@@ -7,9 +7,10 @@ only its owner may read the file. It loads nothing, and whatever a source file h
 import base64
 import hashlib
 import heapq
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -108,6 +109,33 @@ def _shortened(text: str) -> str:
     return f"{text[:half]}\n[... {len(text) - 2 * half:,} characters ...]\n{text[-half:]}"
 
 
+class Sample:
+    """A random sample of each tag. It depends on the findings and the seed alone, not on their order."""
+
+    def __init__(self, examples_per_tag: int, *, seed: int = 0) -> None:
+        self._size = examples_per_tag
+        self._seed = seed
+        self._drawn: dict[Tag, list[tuple[int, int, Finding]]] = {tag: [] for tag in TAGS}
+        self.counts: Counter[Tag] = Counter()
+
+    def add(self, finding: Finding) -> None:
+        """Count a finding, and keep it if it is drawn."""
+        entry = (-_draw(finding, self._seed), self.counts.total(), finding)  # the smallest draws stay
+        self.counts[finding.tag] += 1
+        drawn = self._drawn[finding.tag]
+        (heapq.heappush if len(drawn) < self._size else heapq.heappushpop)(drawn, entry)
+
+    def by_tag(self) -> dict[Tag, list[Finding]]:
+        """What was drawn, by place."""
+        return {
+            tag: sorted(
+                (finding for *_, finding in drawn), key=lambda finding: (finding.source, finding.line)
+            )
+            for tag, drawn in self._drawn.items()
+            if drawn
+        }
+
+
 def write_review(
     found: Iterable[Finding],
     out: Path,
@@ -115,29 +143,39 @@ def write_review(
     examples_per_tag: int = 100,
     seed: int = 0,
     title: str = "Redactions",
+    counts: Mapping[str, int] | None = None,
 ) -> dict[Tag, int]:
     """Write the page, with a random sample where there are many.
 
-    The sample depends on the findings and the seed alone, not on their order.
+    Args:
+        counts: how many redactions there are by tag, where `found` is samples of them drawn with the same
+            size and seed.
 
     Returns:
         How many redactions there were, by tag.
     """
-    counts: Counter[Tag] = Counter()
-    samples: dict[Tag, list[tuple[int, int, Finding]]] = {tag: [] for tag in TAGS}
-    for number, finding in enumerate(found):
-        counts[finding.tag] += 1
-        sample = samples[finding.tag]
-        entry = (-_draw(finding, seed), number, finding)  # the smallest draws stay
-        (heapq.heappush if len(sample) < examples_per_tag else heapq.heappushpop)(sample, entry)
-    shown = {
-        tag: sorted((finding for *_, finding in sample), key=lambda finding: (finding.source, finding.line))
-        for tag, sample in samples.items()
-        if sample
-    }
+    sample = Sample(examples_per_tag, seed=seed)
+    for finding in found:
+        sample.add(finding)
+    counted = sample.counts if counts is None else Counter({tag: counts[tag] for tag in TAGS})
     with private_text(out) as stream:
-        stream.writelines(_page(title, counts, shown))
-    return {tag: counts[tag] for tag in TAGS if counts[tag]}
+        stream.writelines(_page(title, counted, sample.by_tag()))
+    return {tag: counted[tag] for tag in TAGS if counted[tag]}
+
+
+def write_findings(found: Mapping[Tag, Sequence[Finding]], path: Path) -> None:
+    """Write findings as JSON lines that only their owner may read."""
+    with private_text(path) as stream:
+        for finding in (finding for findings in found.values() for finding in findings):
+            stream.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
+
+
+def read_findings(path: Path) -> Iterator[Finding]:
+    """The findings that `write_findings` wrote."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            values = json.loads(line)
+            yield Finding(**values | {"pieces": tuple(Piece(**piece) for piece in values["pieces"])})
 
 
 def _draw(finding: Finding, seed: int) -> int:

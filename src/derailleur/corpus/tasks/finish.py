@@ -17,11 +17,15 @@ from derailleur.corpus.flow import count_left_out
 from derailleur.corpus.ledger import KEPT, FileRecord, Verdict, read_records, write_ledger
 from derailleur.corpus.near_dedup import REASONS, find_dropped, read_dropped
 from derailleur.corpus.pii import Redaction, redact
+from derailleur.corpus.pii.review import Sample, findings, write_findings
 from derailleur.corpus.ranking import NO_RANK, Names, read_names, read_ranks
 from derailleur.corpus.sources import TRAIN
 from derailleur.corpus.spool import Ragged
 from derailleur.corpus.workspace import Task
 from derailleur.io import atomic_path
+
+EXAMPLES = ".examples.jsonl"
+"""A shard's sample of redactions, values in plain sight; a scratch file, as all that are not redacted."""
 
 
 def finish_shard(task: Task) -> dict[str, Any]:
@@ -39,6 +43,8 @@ def finish_shard(task: Task) -> dict[str, Any]:
         write_documents(
             documents, workspace.output("documents", task.number), row_group_bytes=config.row_group_bytes
         )
+    if config.review:
+        write_findings(last.examples.by_tag(), workspace.path("finish", task.number, EXAMPLES))
     write_measures(workspace.output("measures", task.number), last.filters.steps, last.judged)
     write_ledger(workspace.output("ledger", task.number), records)
     return _counts(records, last)
@@ -80,6 +86,7 @@ class _LastSteps:
         self.filters = _filters(self._config.filters.model_dump_json())
         self._redactions = redactions
         self._contamination = contamination
+        self.examples = Sample(self._config.review)
         self.judged: list[tuple[int, str, Judgement]] = []
         self.pii: Counter[str] = Counter()
         self.contamination: Counter[str] = Counter()
@@ -107,7 +114,7 @@ class _LastSteps:
         record.verdict = self._verdict(document)
         if record.verdict is not KEPT:
             return None
-        self._log_redactions(record, redactions)
+        self._log_redactions(record, raw, redactions)
         self._count(document)
         return document
 
@@ -128,10 +135,13 @@ class _LastSteps:
             return match.verdict
         return KEPT
 
-    def _log_redactions(self, record: FileRecord, redactions: Sequence[Redaction]) -> None:
+    def _log_redactions(self, record: FileRecord, raw: bytes, redactions: Sequence[Redaction]) -> None:
         for redaction in redactions:
             self.pii[redaction.span.tag] += 1
             _write(self._redactions, record, redaction.as_json())
+        if self._config.review and redactions:
+            for finding in findings(record.name, raw.decode(), redactions):
+                self.examples.add(finding)
 
     def _log_match(self, document: Document, match: Match) -> None:
         self.contamination[match.benchmark] += 1
