@@ -85,16 +85,12 @@ def _share_of_utf8(data: bytes) -> float:
 
 def _score(text: str, candidate: "_Candidate") -> float:
     """The share of non-ASCII characters that are plausible where they stand."""
-    good = count = 0
+    good, count = 0.0, 0
     for match in islice(_FOREIGN.finditer(text), _MOST_WORDS):
         word = match[0]
         count += len(word)
-        if word[0].isalpha():
-            good += candidate.judge(word)
-        elif word in _SIGNS:
-            good += _stands_well(text, match.start())
-        else:
-            good += candidate.judge(word)
+        is_sign = not word[0].isalpha() and word in _SIGNS
+        good += _stands_well(text, match.start()) if is_sign else candidate.judge(word)
     return good / count if count >= candidate.fewest else 0.0
 
 

@@ -32,7 +32,9 @@ _ANY_RATIO_BYTES = 1 << 20
 class SourceConfig(Config):
     """Which files of the sources are wanted, and which of them are held out."""
 
-    languages: tuple[str, ...] = Field((), description="languages to keep; empty keeps code and the markup beside it")
+    languages: tuple[str, ...] = Field(
+        (), description="languages to keep; empty keeps code and the markup beside it"
+    )
     include: tuple[str, ...] = Field((), description="path globs, one must match; empty matches all")
     exclude_folders: tuple[str, ...] = Field(
         (".git", ".hg", ".svn", ".venv", "__pycache__", "dist-packages", "node_modules", "site-packages"),
