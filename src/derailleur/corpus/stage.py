@@ -87,12 +87,12 @@ def curate(
 
 def stage_inputs(config: CurateConfig, sources: Sequence[Source]) -> tuple[dict[str, Path], dict[str, str]]:
     """What a run reads, by role, and the fingerprints of the sources: they are not read whole for it."""
+    policy, recognizer = config.licences.policy, config.pii.recognizer
     files: dict[str, Path | None] = {
         "repositories": config.repositories,
-        "policy": None
-        if config.licences.policy in ("record", "permissive")
-        else Path(config.licences.policy),
+        "policy": None if policy in ("record", "permissive") else Path(policy),
         "tokenizer": config.filters.fertility.tokenizer,
+        "recognizer": None if recognizer is None else recognizer.model,
     }
     files |= {f"opt_out-{number}": path for number, path in enumerate(config.opt_out)}
     files |= {
