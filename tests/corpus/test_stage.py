@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from derailleur.corpus import CurateConfig, curate, open_sources, read_documents
+from derailleur.corpus.database_errors import plain_errors
+from derailleur.corpus.decontamination import DecontaminationConfig
 from derailleur.corpus.sources import is_heldout
 from derailleur.corpus.substrings import SubstringConfig
 from derailleur.errors import DataError, DerailleurError
@@ -208,6 +211,27 @@ def test_what_is_repeated_verbatim_is_reported(sources: list[Path], tmp_path: Pa
     assert 2 * repeated <= results["repeats"]["repeated_bytes"] <= 2 * repeated + 20
     [top] = pq.read_table(tmp_path / "out/repeats.parquet").to_pylist()
     assert {place["file"] for place in top["places"]} == {f"one/{TRAIN[0]}", f"more/{TRAIN[0]}"}
+
+
+def test_what_is_wrong_with_an_input_is_told_before_the_work(sources: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "corrupt.jsonl").write_text("{")
+    config = CONFIG.model_copy(
+        update={"decontamination": DecontaminationConfig(benchmarks=[tmp_path / "corrupt.jsonl"])}
+    )
+    with pytest.raises(DataError, match=r"corrupt\.jsonl"):
+        run(sources, tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_the_database_are_those_of_python() -> None:
+    for theirs, ours in (
+        (duckdb.OutOfMemoryException("failed to allocate"), MemoryError),
+        (duckdb.InterruptException("interrupted"), KeyboardInterrupt),
+        (duckdb.IOException("Could not write file: No space left on device"), OSError),
+        (duckdb.IOException("Could not read"), duckdb.IOException),
+    ):
+        with pytest.raises(ours), plain_errors():
+            raise theirs
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:

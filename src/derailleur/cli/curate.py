@@ -53,7 +53,7 @@ def run(command: str, arguments: list[str]) -> int:
     options, overrides = split_overrides(made, arguments)
     if options.workers is not None and options.workers < 1:
         raise UserError(f"--workers: expected at least 1, got {options.workers}")
-    if options.max_bad is not None and options.max_bad < 0:
+    if options.max_bad is not None and not options.max_bad >= 0:  # not a number is none either
         raise UserError(f"--max-bad: expected a number of files or a share, got {options.max_bad:g}")
     if options.salvage:
         overrides += ["--salvage", "true"]

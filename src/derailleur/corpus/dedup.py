@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from derailleur.corpus.database_errors import plain_errors
 from derailleur.corpus.near_dedup import (
     Audit,
     NearDedupConfig,
@@ -46,6 +47,7 @@ _SHARD_BYTES = 32 << 20
 _CLUSTERS_SCHEMA = pa.schema([("id", pa.string()), ("survivor", pa.string()), ("similarity", pa.float64())])
 
 
+@plain_errors()
 def dedup(
     config: NearDedupConfig,
     files: Sequence[Path],
@@ -89,6 +91,7 @@ def dedup(
     return results
 
 
+@plain_errors()
 def audit_files(
     configs: Mapping[str, NearDedupConfig],
     files: Sequence[Path],

@@ -14,6 +14,11 @@ from typing import Any
 
 from derailleur import __version__
 from derailleur.corpus.data_card import CARD, data_card
+from derailleur.corpus.database_errors import plain_errors
+from derailleur.corpus.decontamination import Decontaminator
+from derailleur.corpus.filters import Filters
+from derailleur.corpus.licences import OptOut
+from derailleur.corpus.metadata import RepositoryMetadata
 from derailleur.corpus.near_dedup import num_partitions
 from derailleur.corpus.pii.review import read_findings, write_review
 from derailleur.corpus.sources import Source
@@ -41,6 +46,7 @@ RESULTS = "results.json"
 REVIEW = "review.html"
 
 
+@plain_errors()
 def curate(
     config: CurateConfig,
     sources: Sequence[Source],
@@ -66,10 +72,11 @@ def curate(
         Counts for the manifest.
 
     Raises:
-        DataError: if there are no files.
+        DataError: if there are no files, or a benchmark or a list cannot be read.
         DerailleurError: if a task cannot be done, or more than `max_bad` files had to be quarantined.
     """
     if not (out / RESULTS).is_file():
+        check_inputs(config)
         workspace = Workspace(out.resolve(), config)
         with contextlib.closing(start_workers(count=workers, ray_address=ray_address)) as started:
             results = _Run(workspace, started, progress).results(sources)
@@ -103,6 +110,20 @@ def stage_inputs(config: CurateConfig, sources: Sequence[Source]) -> tuple[dict[
     paths = {f"source {source.name}": source.path for source in sources}
     paths |= {role: path for role, path in files.items() if path is not None}
     return paths, {f"source {source.name}": source.fingerprint() for source in sources}
+
+
+def check_inputs(config: CurateConfig) -> None:
+    """Open what the tasks will need, so that what is wrong with it is told before the work.
+
+    Raises:
+        UserError: naming the file.
+    """
+    config.licences.load()
+    OptOut.load(config.opt_out)
+    if config.repositories is not None:
+        RepositoryMetadata(config.repositories)
+    Filters(config.filters)
+    Decontaminator.load(config.decontamination)
 
 
 def write_card(workspace: Workspace, results: Mapping[str, Any]) -> None:
@@ -181,6 +202,7 @@ class _Run:
         return [read_json(task.done) for task in tasks]
 
 
+@plain_errors()
 def _do(function: Callable[[Task], Mapping[str, Any]], task: Task) -> None:
     write_json(task.done, dict(function(task)))
 
