@@ -64,11 +64,6 @@ class Spool:
         self._stream.write(row)
         self._offsets.append(self._offsets[-1] + len(row) // self._dtype.itemsize)
 
-    def extend(self, values: NDArray[Any], sizes: NDArray[np.int64]) -> None:
-        """Add rows that lie one after another in `values`, with `sizes` values each."""
-        self._stream.write(values.data)
-        self._offsets.extend((self._offsets[-1] + np.cumsum(sizes)).tolist())
-
     def finish(self, *, keep_offsets: bool = False) -> Ragged:
         """Close the file and map it; with `keep_offsets`, `Ragged.mapped` finds the rows again."""
         self._stream.close()
