@@ -72,8 +72,8 @@ def summarise(
 
     Args:
         out: Parquet to write, the passages that repeat most bytes, the first copy not counted:
-            `num_documents`, `num_bytes` and `places`, up to ten of the files that hold it or, seldom, a part of it, with the
-            offset in each in bytes.
+            `num_documents`, `num_bytes` and `places`, up to ten of the files that hold it (or, seldom, a
+            part of it), with the offset in each in bytes.
 
     Returns:
         `documents`, `bytes`, `repeated_bytes` and `later_bytes`, in all and `by_language`.
