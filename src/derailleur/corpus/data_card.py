@@ -4,18 +4,42 @@ It says the same for the same corpus: no dates, no machine. Anyone who has the s
 the configuration at its end and compare the checksums.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from derailleur.corpus import documents
+from derailleur.corpus.licences import UNKNOWN, catalogue
 from derailleur.corpus.workspace import CurateConfig
 
 CARD = "README.md"
 
 _MOST_ROWS = 40
 _MB = 1e6
-_SAFE = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", "\n": " ", "\r": " "})
+_ESCAPES = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>!|~&:@$"})
+"""What begins markup inside a line, of CommonMark and of what the hubs add: addresses, mentions, formulas."""
+
+_NOT_KNOWN = {"unknown", UNKNOWN}
+
+_SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+_SIZE_BOUNDS = tuple(10**exponent for exponent in range(3, 13))
+
+_FILES = (
+    ("`documents-*.parquet`", f"the texts: {', '.join(f'`{name}`' for name in documents.SCHEMA.names)}"),
+    ("`ledger-*.parquet`", "every file seen: where it came from, its licence, what became of it and why"),
+    ("`redactions-*.jsonl`", "the places in the texts where something was replaced, without its value"),
+    ("`measures-*.parquet`", "what the filters measured of each text that reached them"),
+)
+
+
+_LIMITS = (
+    "The corpus is what its sources hold, not a sample of all code. Licences are those that files, "
+    "repositories and tables state, found by rules; nobody has read them, and a file may state none or a "
+    "wrong one. Personal data that no rule knows, duplicates under the threshold and translations of "
+    "benchmark tasks are still in it."
+)
 
 
 def data_card(
@@ -38,6 +62,7 @@ def data_card(
         _front_matter(results),
         "# Data card\n",
         _overview(results),
+        _section("Files", _files()),
         _section("Sources", _sources(sources)),
         _section("Languages", _by(results["by_language"], "language")),
         _section("Licences", _licences(config, results)),
@@ -46,6 +71,7 @@ def data_card(
         _section("Personal data and secrets", _pii(config, results)),
         _section("Filters", _filters(results)),
         _section("Benchmarks", _contamination(config, results)),
+        _section("Limits", _LIMITS),
         _section("Make it again", _again(config, checksums, version)),
     ]
     return "\n".join(part for part in parts if part)
@@ -56,15 +82,38 @@ def _section(title: str, body: str) -> str:
 
 
 def _front_matter(results: Mapping[str, Any]) -> str:
-    licences = list(results["by_licence"])
     values = {
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": "all", "path": "documents-*.parquet"}]}
-        ],
+        "configs": [{"config_name": "default", "data_files": "documents-*.parquet"}],
         "tags": ["code"],
-        "license": licences[0].lower() if len(licences) == 1 and licences != ["unknown"] else "other",
+        "size_categories": [_size_category(results["kept"])],
+        **_licence_of_all(list(results["by_licence"])),
     }
     return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n"
+
+
+def _size_category(num_documents: int) -> str:
+    """The hub's name for a number of rows."""
+    above = bisect_right(_SIZE_BOUNDS, num_documents)
+    if above == 0:
+        return f"n<{_SIZES[0]}"
+    if above == len(_SIZES):
+        return f"n>{_SIZES[-1]}"
+    return f"{_SIZES[above - 1]}<n<{_SIZES[above]}"
+
+
+def _licence_of_all(licences: Sequence[str]) -> dict[str, str]:
+    """The hub's licence of a data set: one, or `other` with a name."""
+    if len(licences) == 1 and licences[0] in catalogue():
+        return {"license": licences[0].lower()}
+    return {"license": "other", "license_name": "mixed" if set(licences) - _NOT_KNOWN else "unknown"}
+
+
+def _files() -> str:
+    rows = "\n".join(f"- {name}: {what}" for name, what in _FILES)
+    return (
+        f"{rows}\n\nThe column `split` is `train` or `heldout`; a reader that takes the files as they are "
+        "gets both."
+    )
 
 
 def _overview(results: Mapping[str, Any]) -> str:
@@ -81,7 +130,7 @@ def _overview(results: Mapping[str, Any]) -> str:
 
 
 def _sources(sources: Mapping[str, str]) -> str:
-    rows = [(name, f"`{fingerprint[:16]}`") for name, fingerprint in sorted(sources.items())]
+    rows = [(name, fingerprint[:16]) for name, fingerprint in sorted(sources.items())]
     return _table(("source", "fingerprint"), rows)
 
 
@@ -180,8 +229,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-    # names come from strangers' files: no pipe, line end or markup of theirs may become the card's
-    return f"| {' | '.join(cell.translate(_SAFE) for cell in cells)} |"
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(text: str) -> str:
+    """Names come from strangers' files: nothing of theirs may become markup of the card or end its line."""
+    return "".join(c if c.isprintable() else " " for c in text).translate(_ESCAPES)
 
 
 def _megabytes(num_bytes: int) -> str:
