@@ -32,6 +32,36 @@ def test_curate_prints_counts(source: Path, tmp_path: Path, capsys: pytest.Captu
     assert manifest["config"]["languages"] == ["Python"]
 
 
+def test_curate_writes_its_page_again_where_it_is_missing(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["curate", str(source), "--out", str(out), "--languages", "Python", "--workers", "1"]
+    assert main(arguments) == 0
+    page = out / "report.html"
+    text = page.read_bytes()
+    assert list((out / "plots").glob("*.svg"))
+    page.unlink()
+    assert main(arguments) == 0
+    assert page.read_bytes() == text
+
+
+def test_a_page_that_cannot_be_drawn_loses_no_run(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    out = tmp_path / "out"
+    arguments = ["curate", str(source), "--out", str(out), "--languages", "Python", "--workers", "1"]
+    with monkeypatch.context() as patched:
+        patched.setattr("derailleur.report.report_corpus", fail)
+        with pytest.raises(OSError, match="no space"):
+            main(arguments)
+    manifest = (out / "manifest.json").read_bytes()
+    assert main(arguments) == 0
+    assert (out / "manifest.json").read_bytes() == manifest, "the stage was done"
+    assert (out / "report.html").is_file()
+
+
 def test_dedup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": "a", "content": "x"}, {"id": "b", "content": "x"}, {"id": "c", "content": "y"}]
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, rows)))
