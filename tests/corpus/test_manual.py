@@ -17,6 +17,7 @@ from derailleur.cli import main
 from derailleur.config import load_config
 from derailleur.corpus import CurateConfig, documents, ledger
 from derailleur.corpus.filters import FILTERS, FilterConfig, Filters
+from derailleur.corpus.flow import STEPS, step_of
 from derailleur.corpus.languages import DEFAULT_LANGUAGES, KNOWN_LANGUAGES
 from derailleur.corpus.licences.policy import LicenceConfig
 from derailleur.corpus.near_dedup import REASONS
@@ -70,7 +71,8 @@ def reasons_of_calls() -> Iterator[tuple[str, str | None]]:
                     continue
                 module = path.relative_to(CORPUS).as_posix()
                 reason = node.args[place] if place < len(node.args) else None
-                yield module, reason.value if isinstance(reason, ast.Constant) else None
+                literal = reason.value if isinstance(reason, ast.Constant) else None
+                yield module, literal if isinstance(literal, str) else None
 
 
 def reasons_of_filters(folder: Path) -> set[str]:
@@ -100,6 +102,25 @@ def test_every_reason_is_in_the_table_and_no_other(tmp_path: Path) -> None:
     assert sorted(given - set(named)) == []
     assert sorted(set(named) - given) == []
     assert len(named) == len(set(named))
+
+
+def test_only_reasons_of_licences_and_opt_outs_count_as_those(tmp_path: Path) -> None:
+    filters = reasons_of_filters(tmp_path)
+    called = {reason for _, reason in reasons_of_calls() if reason} | set().union(*_COMPUTED.values())
+    steps = {}
+    for reason in called | filters:
+        record = ledger.FileRecord("r", "p", 1, "s", sha256=b"", text=0)
+        record.verdict = ledger.Verdict("dropped", reason)
+        steps[reason] = step_of(record, filters)
+    assert set(steps.values()) <= set(STEPS)
+    # What comes before a text is there is told by the record: it has none.
+    before = {
+        reason
+        for module, reason in reasons_of_calls()
+        if reason and module.startswith(("sources/", "decoding.py", "recognition", "tasks/read.py"))
+    }
+    judged = {reason for reason, step in steps.items() if step == "licence"} - before
+    assert judged == {"licence_unknown", "licence_not_allowed", "no_licence", "opted_out"}
 
 
 @pytest.mark.parametrize(

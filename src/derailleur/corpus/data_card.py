@@ -29,7 +29,7 @@ _SIZE_BOUNDS = tuple(10**exponent for exponent in range(3, 13))
 _FILES = (
     ("`documents-*.parquet`", f"the texts: {', '.join(f'`{name}`' for name in documents.SCHEMA.names)}"),
     ("`ledger-*.parquet`", "every file seen: where it came from, its licence, what became of it and why"),
-    ("`redactions-*.jsonl`", "the places in the texts where something was replaced, without its value"),
+    ("`redactions-*.jsonl`", "what was replaced and where (characters before redaction), never the value"),
     ("`measures-*.parquet`", "what the filters measured of each text that reached them"),
 )
 
