@@ -39,6 +39,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subpr
     try:
         _wait_for_port(port)
         started.append(subprocess.Popen(second, stdout=subprocess.DEVNULL, start_new_session=True))
+        _wait_for_nodes(f"{ADDRESS}:{port}", 2)
         yield f"{ADDRESS}:{port}", started[1]
     finally:
         for process in started:
@@ -59,6 +60,15 @@ def _wait_for_port(port: int) -> None:
             return
         assert time.monotonic() < deadline, "the head node did not start within a minute"
         time.sleep(0.2)
+
+
+def _wait_for_nodes(address: str, count: int) -> None:
+    ray.init(address=address, log_to_driver=False, configure_logging=False)
+    deadline = time.monotonic() + 60
+    while len(alive()) < count:
+        assert time.monotonic() < deadline, "the second node did not join within a minute"
+        time.sleep(0.2)
+    ray.shutdown()
 
 
 @pytest.fixture
