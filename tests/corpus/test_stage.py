@@ -223,6 +223,28 @@ def test_what_is_wrong_with_an_input_is_told_before_the_work(sources: list[Path]
     assert not (tmp_path / "out").exists()
 
 
+def test_a_second_run_in_this_process_reads_its_lists_anew(sources: list[Path], tmp_path: Path) -> None:
+    asked, benchmark = tmp_path / "asked.txt", tmp_path / "benchmark.jsonl"
+    config = CONFIG.model_copy(
+        update={
+            "opt_out": (asked,),
+            "decontamination": DecontaminationConfig.model_validate(
+                {"benchmarks": [{"path": benchmark, "columns": ["content"]}]}
+            ),
+        }
+    )
+    for number, (owner, passage, reasons) in enumerate(
+        [
+            ("two", "nothing that any of the files holds, in words enough to tell", {"opted_out"}),
+            ("nobody", code(0, 50), {"contaminated"}),
+        ]
+    ):
+        asked.write_text(owner)
+        benchmark.write_text(json.dumps({"content": passage}))
+        results = run(sources, tmp_path / f"out{number}", config)
+        assert {"opted_out", "contaminated"} & set(results["dropped"]) == reasons
+
+
 def test_errors_of_the_database_are_those_of_python() -> None:
     for theirs, ours in (
         (duckdb.OutOfMemoryException("failed to allocate"), MemoryError),

@@ -5,14 +5,15 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from derailleur.corpus.decontamination import DecontaminationConfig, Decontaminator, Match
 from derailleur.corpus.documents import Document, write_documents
-from derailleur.corpus.filters import FilterConfig, Filters, Judgement, write_measures
+from derailleur.corpus.filters import Filters, Judgement, write_measures
 from derailleur.corpus.flow import count_left_out
 from derailleur.corpus.ledger import KEPT, FileRecord, Verdict, read_records, write_ledger
 from derailleur.corpus.near_dedup import REASONS, find_dropped, read_dropped
@@ -82,8 +83,8 @@ class _LastSteps:
 
     def __init__(self, task: Task, redactions: TextIO, contamination: TextIO) -> None:
         self._config = task.workspace.config
-        self._decontaminator = _decontaminator(self._config.decontamination.model_dump_json())
-        self.filters = _filters(self._config.filters.model_dump_json())
+        self._decontaminator = _decontaminator(self._config.decontamination)
+        self.filters = Filters(self._config.filters)
         self._redactions = redactions
         self._contamination = contamination
         self.examples = Sample(self._config.review)
@@ -169,15 +170,17 @@ def _counts(records: Sequence[FileRecord], documents: _LastSteps) -> dict[str, A
     }
 
 
-@cache
-def _filters(config: str) -> Filters:
-    return Filters(FilterConfig.model_validate_json(config))
+def _decontaminator(config: DecontaminationConfig) -> Decontaminator | None:
+    if not config.benchmarks:
+        return None
+    states = [Path(benchmark.path).stat() for benchmark in config.benchmarks]
+    return _loaded(config.model_dump_json(), tuple((state.st_mtime_ns, state.st_size) for state in states))
 
 
-@cache
-def _decontaminator(config: str) -> Decontaminator | None:
-    parsed = DecontaminationConfig.model_validate_json(config)
-    return Decontaminator.load(parsed) if parsed.benchmarks else None
+@lru_cache(maxsize=1)
+def _loaded(config: str, states: tuple[tuple[int, int], ...]) -> Decontaminator:
+    """The index of all passages, which takes as long to make as many a shard; made anew if a file changed."""
+    return Decontaminator.load(DecontaminationConfig.model_validate_json(config))
 
 
 def _joined(licences: Sequence[str]) -> str:
@@ -193,6 +196,6 @@ def _write(stream: TextIO, file: FileRecord | Document, values: dict[str, Any]) 
 
 
 @contextlib.contextmanager
-def _jsonl(path: Any) -> Iterator[TextIO]:
+def _jsonl(path: Path) -> Iterator[TextIO]:
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         yield stream

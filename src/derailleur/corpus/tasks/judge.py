@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import duckdb
 from derailleur.corpus.ledger import FileRecord, Says, Verdict, read_records, write_records
 from derailleur.corpus.licences import (
     FolderLicence,
-    LicenceConfig,
     LicenceMatch,
     LicencePolicy,
     OptOut,
@@ -52,8 +50,9 @@ def judge_shard(task: Task) -> dict[str, Any]:
     repositories = sorted({record.repository for record in records})
     said = _said(workspace, repositories)
     config = workspace.config
-    tables = {} if config.repositories is None else _table(config.repositories).lookup(repositories)
-    judge = _Judge(_policy(config.licences), _opt_out(config.opt_out), said, tables)
+    table = config.repositories
+    tables = {} if table is None else RepositoryMetadata(table).lookup(repositories)
+    judge = _Judge(config.licences.load(), OptOut.load(config.opt_out), said, tables)
     for record in records:
         judge.judge(record)
     write_records(workspace.path("judge", task.number, ".parquet"), task.number, records)
@@ -165,18 +164,3 @@ def _database(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         config={"memory_limit": _MEMORY, "threads": 1, "temp_directory": str(workspace.scratch / "duckdb")}
     )
-
-
-@cache
-def _policy(config: LicenceConfig) -> LicencePolicy:
-    return config.load()
-
-
-@cache
-def _opt_out(paths: tuple[Path, ...]) -> OptOut:
-    return OptOut.load(paths)
-
-
-@cache
-def _table(path: Path) -> RepositoryMetadata:
-    return RepositoryMetadata(path)
