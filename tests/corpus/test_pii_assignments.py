@@ -62,6 +62,7 @@ def found(text: str) -> list[tuple[str, str]]:
         "passwd = b'{}'",
         "{{ user: x, pass: '{}' }}",
         "const smtpPass = '{}'",
+        "if (password !== '{}') return",
     ],
 )
 def test_passwords_in_many_languages(template: str) -> None:
@@ -72,6 +73,7 @@ def test_passwords_in_many_languages(template: str) -> None:
     "text",
     [
         "password = os.environ['DB_PASSWORD']",
+        "wrong password! 3rr0r-x9 and secret! 4b-Cd",
         "password = getpass.getpass()",
         "password = None; passwd = options.passwd2; pwd = row[3]",
         "def login(user, password, password2): ...",

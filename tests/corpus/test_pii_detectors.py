@@ -168,6 +168,13 @@ def test_keys_are_found_exactly(name: str) -> None:
             assert not found(f"x{text}")
 
 
+@pytest.mark.parametrize("end", ["sentry.io/12", "sentry.corp.com/3", "o12345.ingest.us.sentry.io/4"])
+@pytest.mark.parametrize("secret", ["[{hex:32}]", "[{hex:32}:{hex:32}]"])
+def test_a_sentry_dsn_may_be_of_any_host(secret: str, end: str) -> None:
+    text, key = fill(f"dsn = 'https://{secret}@{end}'", 0)
+    assert found(text) == [("KEY", key)]
+
+
 def test_a_key_that_is_repeated_without_its_context_is_found_there_too() -> None:
     text, secret = fill("aws_secret_access_key = '[{base64:38}7Q]'", 0)
     assert found(f"{text}\nclient({secret})") == [("KEY", secret)] * 2

@@ -1,4 +1,4 @@
-"""Personal data and secrets in source code: e-mail and IP addresses, keys of known formats, private keys."""
+"""Personal data and secrets in source code: e-mail and IP addresses, keys, passwords, private keys."""
 
 from derailleur.corpus.pii.redact import PiiConfig, Redaction, find, redact
 from derailleur.corpus.pii.scan import scan

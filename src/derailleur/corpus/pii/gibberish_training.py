@@ -46,9 +46,9 @@ def train(words: Iterable[str]) -> bytes:
     return json.dumps(model, separators=(",", ":")).encode() + b"\n"
 
 
-def table(words: list[str], *, seed: int = 0) -> Iterator[str]:
+def table(words: list[str]) -> Iterator[str]:
     """Rows of Markdown: how well random strings are told from `words` as long, by alphabet and length."""
-    random = Random(seed)
+    random = Random(0)
     yield "| alphabet | length | area under the ROC curve | found at 1 % of identifiers | found at 0.1 % |"
     yield "| --- | --- | --- | --- | --- |"
     for name, letters in _ALPHABETS.items():

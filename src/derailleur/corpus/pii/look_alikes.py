@@ -21,7 +21,7 @@ _KEY_PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(
-    r"[<{\[(].*[>}\])]|\A\$\w+\Z|\$[({]|%\(|%[dirsx](?!\w)|\A%\w+%\Z|\A!\w+\Z|#\{|\{\{|__\w+__|@\w+@|\A(?-i:[A-Z]+_[A-Z_]+)\Z|\\[nrtux]|::"
+    r"[<{\[(].*[>}\])]|\A\$\w+\Z|\$[({]|%\(|%[dirsx](?!\w)|\A%\w+%\Z|\A!\w+\Z|#\{|\{\{|__\w+__|@\w+@|\A[A-Z]+_[A-Z_]+\Z|\\[nrtux]|::"
 )
 # default and demonstration credentials name nobody
 _COMMON_PASSWORDS = frozenset(
@@ -67,6 +67,9 @@ _INCHI_KEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")  # names a chemical compou
 _PATH = re.compile(r"\.{0,2}/?(?:[\w.@-]+/)+[\w.@-]*|[\w-]+(?:\.[A-Za-z_][\w-]*)+|[\w.+-]+/[\w.+;=-]+")
 _NAMES = re.compile(r"\w+(?:[.:]+[A-Za-z_]\w*)+")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z_$:.-]*[0-9]{0,2}")
+
+_EXAMPLE = re.compile(r"(?i:example)|[xX]{6}|\*{3}|\.{4}|1234567890|0123456789|0{8}|(?i:abcdefghi)")
+_BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 _MIN_KEY = 16  # characters
 _MIN_HEX_ENTROPY = 3.0  # bits a character
@@ -153,13 +156,7 @@ def is_in_blob(text: str, start: int, end: int) -> bool:
     return run_before + run_after >= _BLOB
 
 
-_BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-
 def is_example(key: str) -> bool:
     """Whether a key in a known format is one of a manual or a redaction: `...EXAMPLE`, `...xxxx...`."""
     letters = key[len(key) // 3 :]
     return bool(_EXAMPLE.search(key)) or len(set(letters)) <= 3
-
-
-_EXAMPLE = re.compile(r"(?i:example)|[xX]{6}|\*{3}|\.{4}|1234567890|0123456789|0{8}|(?i:abcdefghi)")

@@ -210,7 +210,7 @@ def _value(data: NDArray[np.uint8], name: int, position: int, is_password: bool)
     """The value that is assigned to the name around `name`, which goes on at `position`, or (0, 0).
 
     Understands `name = "value"`, `"name": "value"`, `name: type = "value"`, `name := value`,
-    `"name" => "value"`, `name("value")`, `("name", "value")`, `"name", default="value"`,
+    `name != "value"`, `"name" => "value"`, `name("value")`, `("name", "value")`, `"name", default="value"`,
     `<name>value</name>`, `--name value`, and bare values up to a blank, a quote or one of `;,&<>|)]}`.
     """
     size = len(data)
@@ -225,7 +225,7 @@ def _value(data: NDArray[np.uint8], name: int, position: int, is_password: bool)
         return 0, 0
     byte = data[position]
     must_quote = in_element = False
-    if byte in (_EQUALS, _COLON) or (byte == _BANG and position + 1 < size):
+    if byte in (_EQUALS, _COLON) or (byte == _BANG and position + 1 < size and data[position + 1] == _EQUALS):
         is_colon = byte == _COLON
         stop = min(size, position + 3)
         position += 1
