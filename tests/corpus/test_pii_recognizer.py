@@ -1,5 +1,6 @@
 """Recognizers: labels become spans, windows change nothing, models and entry points plug in."""
 
+import ipaddress
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -87,6 +88,18 @@ def test_an_installed_recognizer_finds_what_detectors_do_not(installed: Recogniz
     assert (
         redact(b"Ada", PiiConfig(recognizer=installed, style="placeholders"), repository="r")[0] == b"<NAME>"
     )
+
+
+@pytest.mark.parametrize("value", ["52.3.7.9/x", "52.3.7.9/99", "52.3.7.9/", "2a00::1/x/y", "/"])
+def test_what_a_recognizer_takes_for_an_address_is_replaced_whatever_it_is(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span = Span(0, len(value), "IP_ADDRESS")
+    monkeypatch.setattr(recognizer, "TokenClassifier", lambda config, folder: lambda texts: [[span]])
+    config = PiiConfig(recognizer=RecognizerConfig(model=tmp_path))
+    redacted, [redaction] = redact(f"{value} ".encode(), config, repository="r")
+    assert redacted.decode() == f"{redaction.replacement} "
+    assert ipaddress.ip_address(redaction.replacement).is_private
 
 
 def test_only_installed_entry_points_can_be_named(installed: RecognizerConfig) -> None:

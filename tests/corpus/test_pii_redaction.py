@@ -220,6 +220,14 @@ def test_files_are_scanned_by_rows(files: list[Path]) -> None:
     ]
 
 
+def test_a_table_without_rows_stays_as_it_is(tmp_path: Path) -> None:
+    table = pa.table({"id": pa.array([], pa.string()), "content": pa.array([], pa.string())})
+    pq.write_table(table, tmp_path / "empty.parquet")
+    results = redact_files(PiiConfig(), [tmp_path / "empty.parquet"], tmp_path / "out")
+    assert (results["files"], results["texts"]) == (1, 0)
+    assert pq.read_table(tmp_path / "out" / "empty.parquet").equals(table)
+
+
 def test_files_are_redacted_in_their_own_format(files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

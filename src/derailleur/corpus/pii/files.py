@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -148,12 +149,16 @@ class _Redactor:
                 stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
     def _redact_parquet(self, path: Path, out: Path) -> None:
-        schema = next(read_batches(path)).schema
+        batches = read_batches(path)
+        first = next(batches, None)
+        if first is None:  # no rows
+            write_bytes(out, path.read_bytes())
+            return
         with (
             atomic_path(out) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+            pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer,
         ):
-            for batch in read_batches(path):
+            for batch in chain((first,), batches):
                 writer.write_batch(self._redact_batch(batch, path))
 
     def _redact_batch(self, batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:

@@ -111,7 +111,7 @@ def _replacement(value: str, tag: Tag, config: PiiConfig, repository: str) -> st
             return f"{_spell(number, string.ascii_lowercase, 5)}@example.com"
         case "IP_ADDRESS":
             private = _private_address(number, version=6 if ":" in address else 4)
-            return f"{_network(private, int(prefix))}/{prefix}" if slash else private
+            return _network(private, prefix) if slash else private
         case "KEY" | "PRIVATE_KEY":
             return _spell(number, _ALPHANUMERIC, _KEY_CHARACTERS - len(_EXAMPLE)) + _EXAMPLE
         case "PASSWORD":
@@ -130,11 +130,13 @@ def _private_address(number: int, *, version: Literal[4, 6]) -> str:
     return str(ipaddress.IPv4Address("172.16.0.0") + (high % 2**12 << 8) + rest + 1)
 
 
-def _network(private: str, prefix: int) -> str:
-    """The first address of a private one's network, unless that network is wider than the private range."""
-    if prefix < _PRIVATE_PREFIX:
+def _network(private: str, prefix: str) -> str:
+    """A private address's network; the address with the prefix where that is wider than the private range."""
+    try:
+        network = ipaddress.ip_interface(f"{private}/{prefix}").network
+    except ValueError:  # in what a recognizer takes for an address, anything may follow the slash
         return private
-    return str(ipaddress.ip_interface(f"{private}/{prefix}").network.network_address)
+    return f"{private}/{prefix}" if network.prefixlen < _PRIVATE_PREFIX else str(network)
 
 
 def _spell(number: int, alphabet: str, length: int) -> str:
