@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from derailleur.cli import main
+from derailleur.corpus.pii import recognizer
 
 
 @pytest.fixture
@@ -62,6 +63,22 @@ def test_review(annotated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "ada@corp.com" in page.read_text()
 
 
+def test_redact_runs_anew_where_a_key_of_the_recognizer_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        recognizer, "TokenClassifier", lambda config, folder: lambda texts: [[] for _ in texts]
+    )
+    (tmp_path / "model").mkdir()
+    (tmp_path / "a.py").write_text("x = 1\n")
+    for threshold in (0.25, 0.75):
+        arguments = ["pii", "redact", str(tmp_path / "a.py"), "--out", str(tmp_path / "out")]
+        keys = ["--recognizer.model", str(tmp_path / "model"), "--recognizer.threshold", str(threshold)]
+        assert main([*arguments, *keys]) == 0
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert manifest["config"]["recognizer"]["threshold"] == threshold
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,7 +91,7 @@ def test_review(annotated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["review", "{tmp}/nope", "--out", "{tmp}/o"], "nope: no such file"),
         (
             ["review", "{tmp}/bad.jsonl", "--out", "{tmp}/o", "--examples", "0"],
-            "--examples must be at least 1",
+            "argument --examples: expected a number from 1, got '0'",
         ),
         (["review", "{tmp}/bad.jsonl"], "--out"),
     ],

@@ -1,4 +1,4 @@
-"""What every command shares: its parser, its progress bars, its way of running one stage."""
+"""What every command shares: its parser, its progress bars, how its options and keys are told apart."""
 
 import argparse
 import contextlib
@@ -48,6 +48,13 @@ def add_card_option(made: Parser) -> None:
         metavar="FILE.yaml",
         help="for the model card: name, license, data_license, data_card, base_model",
     )
+
+
+def positive(text: str) -> int:
+    """The type of an option that counts something, from 1."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got '{text}'")
+    return int(text)
 
 
 def print_result(value: Any, *, as_json: bool, text: str) -> None:

@@ -15,8 +15,13 @@ _MB = 1e6
 def add_common(made: Parser) -> None:
     """Add the options that all of them have."""
     made.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
-    made.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of the keys below")
+    add_config(made)
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def add_config(made: Parser) -> None:
+    """Add `--config`."""
+    made.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of the keys below")
 
 
 def show_counts(

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from derailleur.cli.arguments import parser, progress_bars, split_overrides
+from derailleur.cli.arguments import parser, positive, progress_bars, split_overrides
 from derailleur.cli.counts import add_common, add_counts, count_table, megabytes, show_counts
 from derailleur.config import load_config
 from derailleur.corpus import VERSION, CurateConfig, curate, open_sources, stage_inputs
@@ -32,7 +32,9 @@ def run(command: str, arguments: list[str]) -> int:
         ".tar[.gz|.zst|.xz|.bz2]; .parquet; .jsonl[.gz|.zst]; or python-stdlib, the running Python's own",
     )
     add_common(made)
-    made.add_argument("--workers", type=int, metavar="N", help="processes, a core each (default: all cores)")
+    made.add_argument(
+        "--workers", type=positive, metavar="N", help="processes, a core each (default: all cores)"
+    )
     made.add_argument(
         "--ray",
         metavar="HOST:PORT",
@@ -51,8 +53,6 @@ def run(command: str, arguments: list[str]) -> int:
         help="use what still reads of damaged archives and tables, of which else nothing is used",
     )
     options, overrides = split_overrides(made, arguments)
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers: expected at least 1, got {options.workers}")
     if options.max_bad is not None and not options.max_bad >= 0:  # not a number is none either
         raise UserError(f"--max-bad: expected a number of files or a share, got {options.max_bad:g}")
     if options.salvage:

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from derailleur.cli.arguments import Parser, parser, print_result, progress_bars, split_overrides
-from derailleur.cli.counts import add_common, add_counts, count_table, show_counts
+from derailleur.cli.arguments import Parser, parser, positive, print_result, progress_bars, split_overrides
+from derailleur.cli.counts import add_common, add_config, add_counts, count_table, show_counts
 from derailleur.config import load_config
 from derailleur.corpus.dedup import VERSION, audit_files, dedup
 from derailleur.corpus.near_dedup import BINS, PROFILES, Audit, NearDedupConfig
@@ -64,13 +64,13 @@ def _audit(arguments: list[str]) -> int:
     _add_files(made)
     made.add_argument(
         "--sample",
-        type=_positive,
+        type=positive,
         default=1000,
         metavar="N",
         help="rows that are compared with all others (default: 1000)",
     )
     made.add_argument("--seed", type=_natural, default=0, metavar="S", help="of the sample (default: 0)")
-    made.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of the keys below")
+    add_config(made)
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
     options, overrides = split_overrides(made, arguments)
     configs = {name: NearDedupConfig.model_validate({"profile": name}) for name in PROFILES}
@@ -100,13 +100,7 @@ def _add_files(made: Parser) -> None:
         metavar="FILE",
         help=".parquet or .jsonl[.gz|.zst], rows with id and content",
     )
-    made.add_argument("--workers", type=_positive, metavar="N", help="processes (default: all cores)")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise ArgumentTypeError(f"expected a number from 1, got '{text}'")
-    return int(text)
+    made.add_argument("--workers", type=positive, metavar="N", help="processes (default: all cores)")
 
 
 def _natural(text: str) -> int:

@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from derailleur.cli.arguments import Parser, parser, print_result, progress_bars, split_overrides
-from derailleur.cli.counts import add_common, add_counts, count_table, show_counts
+from derailleur.cli.arguments import Parser, parser, positive, print_result, progress_bars, split_overrides
+from derailleur.cli.counts import add_common, add_config, add_counts, count_table, show_counts
 from derailleur.config import load_config
 from derailleur.corpus.pii import PiiConfig, find, redact
 from derailleur.corpus.pii.benchmark import BenchmarkResult, benchmark
@@ -86,7 +86,8 @@ def _redact(arguments: list[str]) -> int:
     options, config = _parse(made, arguments)
     inputs = {f"file-{number}": path for number, path in enumerate(options.files)}
     if config.recognizer and config.recognizer.model:
-        inputs["recognizer"] = config.recognizer.model
+        # not called like a key of the configuration, which would be left out with all that is below it
+        inputs["recognizer.model"] = config.recognizer.model
     with progress_bars() as progress:
         manifest = execute(
             Stage(
@@ -113,15 +114,13 @@ def _review(arguments: list[str]) -> int:
     _add_files(made)
     made.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page to write")
     made.add_argument(
-        "--examples", type=int, default=100, metavar="N", help="of each kind, at most (default: 100)"
+        "--examples", type=positive, default=100, metavar="N", help="of each kind, at most (default: 100)"
     )
     made.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the sample of examples (default: 0)"
     )
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
     options, config = _parse(made, arguments)
-    if options.examples < 1:
-        raise UserError(f"pii review: --examples must be at least 1, got {options.examples}")
     counts = write_review(
         _findings(options.files, config), options.out, examples_per_tag=options.examples, seed=options.seed
     )
@@ -148,7 +147,7 @@ def _benchmark(arguments: list[str]) -> int:
         PiiConfig,
     )
     made.add_argument("file", type=Path, metavar="FILE.jsonl", help="the annotated rows; .gz and .zst too")
-    _add_config(made)
+    add_config(made)
     made.add_argument("--json", action="store_true", help="print the scores as JSON")
     made.add_argument(
         "--errors", type=Path, metavar="FILE", help="write one JSON line a mistake, with the value"
@@ -204,7 +203,7 @@ def _generate(arguments: list[str]) -> int:
         "sources", nargs="+", type=Path, metavar="SOURCE", help="a folder, or a file of source code"
     )
     made.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="the file to write")
-    _add_config(made)
+    add_config(made)
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
     options, overrides = split_overrides(made, arguments)
     config = load_config(GeneratorConfig, options.config, overrides)
@@ -226,11 +225,7 @@ _ACTIONS: Mapping[str, Callable[[list[str]], int]] = {
 
 def _add_files(made: Parser) -> None:
     made.add_argument("files", nargs="+", type=Path, metavar="FILE", help=_FILE)
-    _add_config(made)
-
-
-def _add_config(made: Parser) -> None:
-    made.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of the keys below")
+    add_config(made)
 
 
 def _parse(made: Parser, arguments: list[str]) -> tuple[argparse.Namespace, PiiConfig]:
