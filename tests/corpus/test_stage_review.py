@@ -6,6 +6,7 @@ import pytest
 
 from derailleur.corpus import CurateConfig, curate, open_sources
 from derailleur.corpus.pii.review import Finding, Piece, read_findings, write_findings
+from derailleur.corpus.workspace import Workspace, plan
 
 
 @pytest.fixture
@@ -33,6 +34,14 @@ def test_the_page_is_the_same_for_any_workers_and_shards(source: Path, tmp_path:
     assert run(source, tmp_path / "two", workers=2, review=4, shard_bytes=300).read_bytes() == text
     assert len(list((tmp_path / "two").glob("documents-*"))) > 1
     assert run(source, tmp_path / "three", review=4, shard_bytes=300).read_bytes() == text
+
+
+def test_texts_before_redaction_are_their_owners_alone_also_where_a_run_is_killed(
+    source: Path, tmp_path: Path
+) -> None:
+    config = CurateConfig()
+    plan(Workspace(tmp_path / "out", config), open_sources([source], config, out=tmp_path / "out"))
+    assert (tmp_path / "out" / ".scratch").stat().st_mode & 0o777 == 0o700
 
 
 def test_there_is_no_page_by_default(source: Path, tmp_path: Path) -> None:

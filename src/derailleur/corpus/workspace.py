@@ -130,8 +130,9 @@ def plan(workspace: Workspace, sources: Sequence[Source]) -> None:
     for kind, suffix in _SUFFIXES.items():  # of an older run, whose shards may have been others
         for path in workspace.out.glob(f"{kind}-*{suffix}"):
             path.unlink()
+    workspace.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)  # for texts before redaction
     for kind in _KINDS:
-        (workspace.scratch / kind).mkdir(parents=True, exist_ok=True)
+        (workspace.scratch / kind).mkdir(exist_ok=True)
     num_shards = 0
     for shard in _packed(sources, workspace.config.shard_bytes):
         lines = [unit.to_json() + "\n" for unit in shard]
