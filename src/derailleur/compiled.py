@@ -18,7 +18,8 @@ def compiled(function: Kernel) -> Kernel:
     """Compile a kernel at its first call.
 
     A kernel and the kernels that it calls stand in one file: numba's cached caller does not notice
-    that a callee in another file has changed.
+    that a callee in another file has changed. Neither does it notice a changed constant, so files of
+    kernels repeat those that they share.
     """
     return _compile(function, parallel=False)
 

@@ -72,6 +72,13 @@ def rank_texts(judged: Sequence[Path], num_texts: Sequence[int], ranks: Sequence
         return _write_names(database, names)
 
 
+DISTINCT = """firsts AS (
+    SELECT sha256, min(place) AS place FROM ordered GROUP BY sha256
+), numbered AS (
+    SELECT sha256, place, row_number() OVER (ORDER BY place) - 1 AS rank FROM firsts
+)"""
+"""SQL: the rank of each distinct text in `ordered`, by its best place there."""
+
 _RANKED = f"""
 CREATE TEMP TABLE ranked AS
 WITH texts AS (
@@ -80,11 +87,7 @@ WITH texts AS (
     FROM read_parquet($files) WHERE text IS NOT NULL AND action IS NULL
 ), ordered AS (
     SELECT *, row_number() OVER (ORDER BY {_BETTER}) AS place FROM texts
-), firsts AS (
-    SELECT sha256, min(place) AS place FROM ordered GROUP BY sha256
-), numbered AS (
-    SELECT sha256, place, row_number() OVER (ORDER BY place) - 1 AS rank FROM firsts
-)
+), {DISTINCT}
 SELECT shard, text, repository || '/' || path AS name, heldout, rank, ordered.place = numbered.place AS first
 FROM ordered JOIN numbered USING (sha256)
 """  # noqa: S608

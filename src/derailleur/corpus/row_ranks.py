@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from derailleur.corpus.near_dedup import REASONS
+from derailleur.corpus.ranking import DISTINCT
 from derailleur.errors import DataError
 
 _MEMORY = "600MB"
@@ -38,20 +39,16 @@ _RANK_COLUMNS = {
     "stars": ("stars", "max_stars_count"),
 }
 
-_RANKED = """
+_RANKED = f"""
 CREATE TEMP TABLE ranked AS
 WITH ordered AS (
     SELECT file, row, id, sha256, row_number() OVER (
         ORDER BY coalesce(stars, 0) DESC, coalesce(repository, ''), coalesce(path, ''), id
     ) AS place FROM read_parquet($rows)
-), firsts AS (
-    SELECT sha256, min(place) AS place FROM ordered GROUP BY sha256
-), numbered AS (
-    SELECT sha256, place, row_number() OVER (ORDER BY place) - 1 AS rank FROM firsts
-)
+), {DISTINCT}
 SELECT file, row, id, rank, ordered.place = numbered.place AS is_first
 FROM ordered JOIN numbered USING (sha256)
-"""
+"""  # noqa: S608
 
 _TWICE = "SELECT id, max(file) FROM read_parquet($rows) GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT 1"
 

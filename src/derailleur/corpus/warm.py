@@ -8,11 +8,11 @@ import numpy as np
 from derailleur.corpus.decoding import EncodingConfig, decode
 from derailleur.corpus.documents import Document
 from derailleur.corpus.filters import FilterConfig, Filters
+from derailleur.corpus.key_ranges import sort_pairs
 from derailleur.corpus.languages import language_of
 from derailleur.corpus.licences import header_licences, match_licence
 from derailleur.corpus.minhash import sketch
 from derailleur.corpus.near_dedup import NearDedupConfig
-from derailleur.corpus.near_dedup.sort import sort_pairs
 from derailleur.corpus.pii import scan
 from derailleur.corpus.recognition import RecognitionConfig, recognise
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from derailleur.compiled import compiled
 from derailleur.corpus.arrays import map_arrays, write_arrays
+from derailleur.corpus.key_ranges import key_range, num_ranges, sort_pairs
 from derailleur.corpus.near_dedup.config import NearDedupConfig
-from derailleur.corpus.near_dedup.sort import sort_pairs
 
 _PARTITION_BYTES = 64 << 20
 _PAIR_BYTES = 24  # a key and a rank in the order of the shards, and again sorted, less what is let go before
@@ -17,8 +17,7 @@ _PAIR_BYTES = 24  # a key and a rank in the order of the shards, and again sorte
 
 def num_partitions(num_documents: int, config: NearDedupConfig) -> int:
     """How many ranges to part the band keys into, a power of two, so that one takes about 64 MB."""
-    wanted = -(-num_documents * config.num_bands * _PAIR_BYTES // _PARTITION_BYTES)
-    return 1 << max(wanted - 1, 0).bit_length()
+    return num_ranges(num_documents * config.num_bands * _PAIR_BYTES, _PARTITION_BYTES)
 
 
 def join_partition(partition: int, sketches: Sequence[Path], out: Path, *, num_partitions: int) -> None:
@@ -31,9 +30,8 @@ def join_partition(partition: int, sketches: Sequence[Path], out: Path, *, num_p
             as it is in a bucket; `buckets` [members] uint32, which bucket, named by where its room begins
             if every bucket has room for its members and one number more; `room` [1] int64, that of all.
     """
-    fixed_bits = num_partitions.bit_length() - 1
-    keys, ranks = _gather(sketches, partition, fixed_bits)
-    keys, ranks = sort_pairs(keys, ranks, fixed_bits)
+    keys, ranks = _gather(sketches, partition, num_partitions)
+    keys, ranks = sort_pairs(keys, ranks, num_partitions.bit_length() - 1)
     ranks, runs = shared_keys(keys, ranks)
     members = ranks << 32 | runs  # one number sorts much faster than two; there are fewer than 2^31 of either
     members.sort()
@@ -42,16 +40,14 @@ def join_partition(partition: int, sketches: Sequence[Path], out: Path, *, num_p
 
 
 def _gather(
-    sketches: Sequence[Path], partition: int, fixed_bits: int
+    sketches: Sequence[Path], partition: int, num_partitions: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     keys, ranks = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for path in sketches:
         shard = map_arrays(path)
-        first, last = (partition << 64 >> fixed_bits), ((partition + 1) << 64 >> fixed_bits) - 1
-        begin = np.searchsorted(shard["keys"], np.uint64(first), side="left")
-        end = np.searchsorted(shard["keys"], np.uint64(last), side="right")
-        keys.append(shard["keys"][begin:end])
-        ranks.append(shard["ranks"][shard["rows"][begin:end]])
+        mine = key_range(shard["keys"], partition, num_ranges=num_partitions)
+        keys.append(shard["keys"][mine])
+        ranks.append(shard["ranks"][shard["rows"][mine]])
     return np.concatenate(keys), np.concatenate(ranks)
 
 

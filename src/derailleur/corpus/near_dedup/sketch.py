@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derailleur.corpus.arrays import write_arrays
+from derailleur.corpus.key_ranges import sort_pairs
 from derailleur.corpus.minhash import sketch
 from derailleur.corpus.near_dedup.config import NearDedupConfig
-from derailleur.corpus.near_dedup.sort import sort_pairs
 from derailleur.corpus.spool import Ragged
 
 _CHUNK_BYTES = 4 << 20

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from derailleur.compiled import compiled
 from derailleur.corpus.arrays import write_arrays
-from derailleur.corpus.near_dedup.sort import sort_pairs
+from derailleur.corpus.key_ranges import sort_pairs
 from derailleur.corpus.spool import Ragged
 from derailleur.corpus.substrings.config import SubstringConfig
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from derailleur.compiled import compiled
 from derailleur.corpus.arrays import map_arrays, write_arrays
-from derailleur.corpus.near_dedup.sort import sort_pairs
+from derailleur.corpus.key_ranges import key_range, num_ranges, sort_pairs
 from derailleur.corpus.substrings.config import SubstringConfig
 
 _PARTITION_BYTES = 128 << 20
@@ -20,8 +20,7 @@ _FINGERPRINT_BYTES = 72
 def num_partitions(num_bytes: int, config: SubstringConfig) -> int:
     """How many ranges to part the fingerprints of so much text into, a power of two; each takes 128 MB."""
     expected = 2 * num_bytes // (config.window + 1)  # section 3.2 of the paper
-    wanted = -(-expected * _FINGERPRINT_BYTES // _PARTITION_BYTES)
-    return 1 << max(wanted - 1, 0).bit_length()
+    return num_ranges(expected * _FINGERPRINT_BYTES, _PARTITION_BYTES)
 
 
 def join_fingerprints(
@@ -36,16 +35,15 @@ def join_fingerprints(
             the first place of the same fingerprint in another document; `is_first` uint8, whether
             there is no earlier one; and `num_documents` uint32.
     """
-    fixed_bits = num_partitions.bit_length() - 1
-    first, last = (partition << 64 >> fixed_bits), ((partition + 1) << 64 >> fixed_bits) - 1
     keys, places = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for path in fingerprints:
         shard = map_arrays(path)
-        begin = np.searchsorted(shard["keys"], np.uint64(first), side="left")
-        end = np.searchsorted(shard["keys"], np.uint64(last), side="right")
-        keys.append(shard["keys"][begin:end])
-        places.append(shard["places"][begin:end])
-    sorted_keys, sorted_places = sort_pairs(np.concatenate(keys), np.concatenate(places), fixed_bits)
+        mine = key_range(shard["keys"], partition, num_ranges=num_partitions)
+        keys.append(shard["keys"][mine])
+        places.append(shard["places"][mine])
+    sorted_keys, sorted_places = sort_pairs(
+        np.concatenate(keys), np.concatenate(places), num_partitions.bit_length() - 1
+    )
     shared, partners, is_first, num_documents = share(sorted_keys, sorted_places)
     order = np.argsort(shared)
     arrays: dict[str, NDArray[Any]] = {
@@ -66,7 +64,7 @@ def share(
     Args:
         places: ascending among equal keys.
     """
-    position_bits = np.uint64(32)
+    position_bits = np.uint64(32)  # POSITION_BITS; kernels have their own, see `compiled`
     shared, partners = np.empty_like(places), np.empty_like(places)
     is_first, num_documents = np.empty(len(places), np.uint8), np.empty(len(places), np.uint32)
     count = begin = 0

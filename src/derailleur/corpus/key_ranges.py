@@ -1,4 +1,4 @@
-"""Sorting pairs by a key that is a hash."""
+"""Keys that are hashes: parted into ranges that are alike full, and sorted with what belongs to each."""
 
 from typing import TypeVar
 
@@ -8,6 +8,18 @@ from numpy.typing import NDArray
 from derailleur.compiled import compiled
 
 Value = TypeVar("Value", bound=np.integer)
+
+
+def num_ranges(num_bytes: int, range_bytes: int) -> int:
+    """How many ranges to part so much into, a power of two, so that one takes at most `range_bytes`."""
+    return 1 << max(-(-num_bytes // range_bytes) - 1, 0).bit_length()
+
+
+def key_range(keys: NDArray[np.uint64], number: int, *, num_ranges: int) -> slice:
+    """Where in sorted keys those of one range are."""
+    width = (1 << 64) // num_ranges
+    first, last = np.uint64(number * width), np.uint64((number + 1) * width - 1)
+    return slice(np.searchsorted(keys, first, side="left"), np.searchsorted(keys, last, side="right"))
 
 
 @compiled
