@@ -10,6 +10,7 @@ STEPS = ("sources", "language", "text", "licence", "exact_dedup", "near_dedup", 
 """In the order in which a file meets them. `text`: decoding, and recognition of what nobody wrote by hand."""
 
 _LANGUAGE = frozenset({"unknown_language", "other_language", "data_language"})
+_LICENCE = frozenset({"licence_unknown", "licence_not_allowed", "no_licence", "opted_out"})
 
 
 def step_of(record: FileRecord, filter_reasons: Container[str]) -> str:
@@ -30,7 +31,10 @@ def step_of(record: FileRecord, filter_reasons: Container[str]) -> str:
         return "near_dedup"
     if reason == "contaminated":
         return "benchmarks"
-    return "filters" if reason in filter_reasons else "licence"
+    if reason in filter_reasons:
+        return "filters"
+    assert reason in _LICENCE, f"no step leaves a text out as '{reason}'"
+    return "licence"
 
 
 def count_left_out(records: Iterable[FileRecord], filter_reasons: Container[str]) -> dict[str, Any]:
