@@ -38,6 +38,24 @@ def test_cluster_sizes_are_put_into_ranges() -> None:
     }
 
 
+def test_what_is_not_recognised_and_what_is_short_is_called_so(run_folder: Path) -> None:
+    manifest = RunFolder(run_folder).manifest("curate")
+    assert manifest
+    licences = {"MIT": 60, "unknown": 10, "LicenseRef-unknown": 10, "MIT AND LicenseRef-unknown": 20}
+    reasons = ("exact_duplicate", "near_duplicate", "near_duplicate_of_heldout", "short")
+    results = manifest["results"] | {
+        "bytes_kept": 100,
+        "by_licence": {name: {"files_kept": 1, "bytes_kept": size} for name, size in licences.items()},
+        "left_out": [
+            {"step": "near_dedup", "action": "dropped", "reason": reason, "files": 1, "bytes": 1}
+            for reason in reasons
+        ],
+    }
+    leads = {part.name: str(part.lead) for part in sections(manifest | {"results": results})}
+    assert "a licence is known for 60.0" in leads["content"]
+    assert "1 exact copy and 2 near-duplicates" in leads["duplicates"]
+
+
 def test_a_corpus_alone_has_a_page(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,7 +76,8 @@ def _flow_plot(results: Mapping[str, Any], unit: Unit, title: str) -> Plot:
 
 def _content(results: Mapping[str, Any]) -> Section:
     languages = sum(bool(n.get("files_kept")) for n in results["by_language"].values())
-    known = results["bytes_kept"] - results["by_licence"].get("unknown", {"bytes_kept": 0})["bytes_kept"]
+    # "unknown": nothing was found; LicenseRef-unknown: something that nobody recognised
+    known = sum(n["bytes_kept"] for name, n in results["by_licence"].items() if "unknown" not in name)
     lead = (
         f"{units.plural(languages, 'language')}; a licence is known for "
         f"{units.percent(known / max(results['bytes_kept'], 1))} of the volume. Held out: "
@@ -89,8 +90,8 @@ def _content(results: Mapping[str, Any]) -> Section:
 
 def _duplicates(results: Mapping[str, Any]) -> Section:
     exact, near = (
-        sum(row["files"] for row in results["left_out"] if row["step"] == step)
-        for step in ("exact_dedup", "near_dedup")
+        sum(row["files"] for row in results["left_out"] if row["reason"].startswith(reason))
+        for reason in ("exact_duplicate", "near_duplicate")  # those of a text held out, too
     )
     copies = units.plural(exact, "exact copy", "exact copies")
     lead = f"Left out: {copies} and {units.plural(near, 'near-duplicate')}."

@@ -59,7 +59,10 @@ def licences(results: Mapping[str, Any]) -> Html:
         ]
         for name, n in results["by_licence"].items()
     ]
-    note = "SPDX expressions of the kept files; unknown: nothing says under which licence a file is."
+    note = (
+        "SPDX expressions of the kept files. unknown: nothing says under which licence a file is; "
+        "LicenseRef-unknown: what says so was not recognised."
+    )
     return table("Licences", ["licence", "volume kept", "files kept"], _first(rows), note, wide=False)
 
 
