@@ -7,7 +7,7 @@ of their rarest elements. It shares no code with what it judges.
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 
 _WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
@@ -39,7 +39,7 @@ class Quality:
     both_stayed: int
     num_dropped: int
     unjustified: int
-    bins: Mapping[float, tuple[int, int]] = field(default_factory=dict)
+    bins: Mapping[float, tuple[int, int]]
 
     @property
     def missed(self) -> float:

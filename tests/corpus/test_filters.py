@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derailleur.corpus.filters import FilterConfig, LineStatistics, basic_filter, line_statistics
+from derailleur.corpus.documents import Document
+from derailleur.corpus.filters import FilterConfig, Filters, LineStatistics, line_statistics
 
 
 def twin(text: str) -> LineStatistics:
@@ -42,5 +43,6 @@ def test_statistics_equal_plain_python(text: str) -> None:
     ],
 )
 def test_bounds(text: str, reason: str | None, detail: str | None) -> None:
-    verdict = basic_filter(text.encode(), FilterConfig())
+    document = Document("", "r", "a.py", "Python", "train", "", None, text.encode())
+    verdict = Filters(FilterConfig(order=("basic",))).judge(document).verdict
     assert (verdict and verdict.reason, verdict and verdict.detail) == (reason, detail)

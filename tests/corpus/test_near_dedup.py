@@ -68,17 +68,6 @@ def test_against_the_exact_join_of_all_pairs(seed: int, tmp_path: Path) -> None:
     assert len(kept) < 0.8 * len(texts)
 
 
-def test_the_order_of_storage_does_not_matter(tmp_path: Path) -> None:
-    texts = corpus(7)
-    expected = deduplicate(texts, tmp_path)
-    order = np.random.default_rng(0).permutation(len(texts))
-    stored = [texts[index] for index in order]
-    ranked = np.argsort(order)  # where the text of each rank is stored
-    result = near_duplicates(ragged(stored), CONFIG, tmp_path, order=ranked)
-    assert np.array_equal(result.survivors, expected.survivors)
-    assert np.array_equal(result.similarities, expected.similarities)
-
-
 def test_a_chain_does_not_pull_in_what_is_unlike_the_survivor(tmp_path: Path) -> None:
     """b resembles a, c resembles b, c does not resemble a: only b goes."""
     words = [f"w{n}" for n in range(400)]

@@ -18,11 +18,9 @@ from derailleur.io import atomic_path
 
 _TYPES = {
     "U8": np.uint8,
-    "I32": np.int32,
     "U32": np.uint32,
     "I64": np.int64,
     "U64": np.uint64,
-    "F64": np.float64,
 }
 _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
 _ALIGNMENT = 8

@@ -33,7 +33,6 @@ _FILES = (
     ("`measures-*.parquet`", "what the filters measured of each text that reached them"),
 )
 
-
 _LIMITS = (
     "The corpus is what its sources hold, not a sample of all code. Licences are those that files, "
     "repositories and tables state, found by rules; nobody has read them, and a file may state none or a "
@@ -64,7 +63,7 @@ def data_card(
         _overview(results),
         _section("Files", _files()),
         _section("Sources", _sources(sources)),
-        _section("Languages", _by(results["by_language"], "language")),
+        _section("Languages", _languages(results["by_language"])),
         _section("Licences", _licences(config, results)),
         _section("What was left out", _left_out(results)),
         _section("Duplicates", _duplicates(config, results)),
@@ -134,7 +133,7 @@ def _sources(sources: Mapping[str, str]) -> str:
     return _table(("source", "fingerprint"), rows)
 
 
-def _by(counts: Mapping[str, Mapping[str, int]], what: str) -> str:
+def _languages(counts: Mapping[str, Mapping[str, int]]) -> str:
     rows = [
         (
             name,
@@ -145,7 +144,7 @@ def _by(counts: Mapping[str, Mapping[str, int]], what: str) -> str:
         )
         for name, n in counts.items()
     ]
-    return _table((what, "files kept", "kept", "files seen", "seen"), rows)
+    return _table(("language", "files kept", "kept", "files seen", "seen"), rows)
 
 
 def _licences(config: CurateConfig, results: Mapping[str, Any]) -> str:

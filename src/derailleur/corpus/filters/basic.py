@@ -14,7 +14,6 @@ from pydantic import Field
 from derailleur.compiled import compiled
 from derailleur.config import Config
 from derailleur.corpus.filters.rules import PERCENTILES, Filterable, Rule, register
-from derailleur.corpus.ledger import Verdict
 
 _NEWLINE, _RETURN = ord("\n"), ord("\r")
 
@@ -77,23 +76,12 @@ class BasicFilter:
 
     def measure(self, document: Filterable) -> Mapping[str, float]:
         """Longest line, mean line, alphanumeric share."""
-        return _measures(document.content)
-
-
-def basic_filter(content: bytes, config: BasicConfig) -> Verdict | None:
-    """The reason to drop a file, or None."""
-    measures = _measures(content)
-    verdicts = (rule.verdict(measures[rule.measure]) for rule in BasicFilter(config).rules)
-    return next((verdict for verdict in verdicts if verdict), None)
-
-
-def _measures(content: bytes) -> dict[str, float]:
-    measured = line_statistics(content)
-    return {
-        "longest_line": measured.longest_line,
-        "mean_line": measured.mean_line,
-        "alphanumeric_share": measured.alphanumeric_share,
-    }
+        measured = line_statistics(document.content)
+        return {
+            "longest_line": measured.longest_line,
+            "mean_line": measured.mean_line,
+            "alphanumeric_share": measured.alphanumeric_share,
+        }
 
 
 @compiled

@@ -50,14 +50,9 @@ class HtmlFilter:
         return {"html_text_share": visible / max(characters, 1), "html_text_characters": visible}
 
 
-def visible_characters(content: bytes) -> int:
-    """Characters outside tags, comments, scripts and styles; a run of white space between them is one."""
-    return _count(np.frombuffer(content, np.uint8))[0]
-
-
 @compiled
 def _count(data: NDArray[np.uint8]) -> tuple[int, int]:
-    """Visible characters and all characters."""
+    """Characters outside tags, comments, scripts and styles, a run of white space as one; and all."""
     visible = characters = 0
     after_space = False
     for byte in data:

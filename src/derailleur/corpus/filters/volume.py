@@ -38,16 +38,6 @@ class VolumeRow:
     bytes_removed: int
     percentiles: dict[int, float]
 
-    @property
-    def share_of_files(self) -> float:
-        """Of the files that came to it, those removed."""
-        return self.files_removed / max(self.files_before, 1)
-
-    @property
-    def share_of_bytes(self) -> float:
-        """The same, by volume."""
-        return self.bytes_removed / max(self.bytes_before, 1)
-
 
 def write_measures(path: Path, steps: Sequence[Step], judged: Iterable[tuple[int, str, Judgement]]) -> None:
     """Write what was measured of the documents of a shard.

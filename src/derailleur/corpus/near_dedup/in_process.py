@@ -11,7 +11,6 @@ from derailleur.corpus.near_dedup.join import join_partition, num_partitions
 from derailleur.corpus.near_dedup.resolve import read_dropped, resolve
 from derailleur.corpus.near_dedup.sketch import sketch_shard
 from derailleur.corpus.spool import Ragged
-from derailleur.io import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -38,33 +37,20 @@ class NearDuplicates:
         return bool(self.survivors[index] == index)
 
 
-def near_duplicates(
-    contents: Ragged,
-    config: NearDedupConfig,
-    scratch: Path,
-    *,
-    order: NDArray[np.int64] | None = None,
-    progress: Progress = silent,
-) -> NearDuplicates:
+def near_duplicates(contents: Ragged, config: NearDedupConfig, scratch: Path) -> NearDuplicates:
     """Find the near-duplicates among documents.
 
     Args:
-        contents: uint8 rows, UTF-8, without exact duplicates.
+        contents: uint8 rows, UTF-8, by rank, the best first; without exact duplicates.
         scratch: a folder for temporary files.
-        order: the rows by rank, the best first; None if they are in that order. Indices of the
-            result are positions in this order.
     """
-    ranks = np.arange(len(contents))
-    if order is not None:
-        ranks = np.empty_like(order)
-        ranks[order] = np.arange(len(order))
     sketches = [scratch / "sketch"]
-    sketch_shard(contents, ranks, config, sketches[0])
+    sketch_shard(contents, np.arange(len(contents)), config, sketches[0])
     total = num_partitions(len(contents), config)
     partitions = [scratch / f"partition-{number}" for number in range(total)]
     for number, path in enumerate(partitions):
         join_partition(number, sketches, path, num_partitions=total)
-    counts = resolve(sketches, partitions, len(contents), config, scratch / "dropped", progress=progress)
+    counts = resolve(sketches, partitions, len(contents), config, scratch / "dropped")
     dropped = read_dropped(scratch / "dropped")
     survivors, similarities = np.arange(len(contents)), np.ones(len(contents))
     survivors[dropped["rank"]] = dropped["survivor"]
