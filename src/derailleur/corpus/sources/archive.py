@@ -31,6 +31,8 @@ _TARS: Mapping[str, str | None] = {
     ".tzst": "zstd",
 } | {f".tar{suffix}": compression for suffix, compression in COMPRESSIONS.items()}
 
+_SUFFIXES = sorted({*_ZIPS, *_TARS}, key=len, reverse=True)
+
 _KEEP_BYTES = 128 << 20
 """Unpacking takes longer than all else that is done to a file of an .xz or .bz2."""
 
@@ -231,4 +233,4 @@ def _too_large(num_bytes: int) -> Verdict:
 def _suffix(name: str) -> str | None:
     """The longest suffix that tells an archive."""
     lower = name.lower()
-    return next((s for s in sorted({*_ZIPS, *_TARS}, key=len, reverse=True) if lower.endswith(s)), None)
+    return next((suffix for suffix in _SUFFIXES if lower.endswith(suffix)), None)

@@ -22,6 +22,14 @@ _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"LKS"
 _PAX, _PAX_OF_ALL, _PAX_OF_SUN = b"xgX"
 _WITHOUT_DATA = frozenset(b"123456V")  # whatever their size says
 
+_SPARSE = frozenset({b"GNU.sparse.name", b"GNU.sparse.size", b"GNU.sparse.major"})
+"""Each of the three forms of a sparse file has one of them."""
+
+_PAX_KEYS = frozenset({b"path", b"size"}) | _SPARSE
+"""What is kept of pax headers: all of it, header after header, could be any amount of memory."""
+
+_MOST_SIZE = (1 << 63) - 1  # what others count bytes in
+
 _SPECIAL = {
     ord("1"): Verdict("dropped", "hard_link"),
     ord("2"): Verdict("dropped", "symbolic_link"),
@@ -82,11 +90,13 @@ class _Extra:
         """Name, size and whether the member is sparse."""
         records = self.of_all | self.of_next
         name = records.get(b"GNU.sparse.name") or records.get(b"path") or header.name
-        size = records.get(b"size")
-        if size is not None and not size.isdigit():
-            raise RefusedError("corrupt_archive", f"a size of {size[:20]!r}")
-        is_sparse = any(key.startswith(b"GNU.sparse.") for key in records)
-        return name, header.size if size is None else int(size), is_sparse
+        stated = records.get(b"size", b"0")
+        if not stated.isdigit() or len(stated) > len(str(_MOST_SIZE)):
+            raise RefusedError("corrupt_archive", f"a size of {stated[:20]!r}")
+        size = int(stated) if b"size" in records else header.size
+        if size > _MOST_SIZE:
+            raise RefusedError("corrupt_archive", f"a size of {size}")
+        return name, size, not _SPARSE.isdisjoint(records)
 
     def forget(self) -> None:
         self.of_next.clear()
@@ -115,13 +125,17 @@ def _number(field: bytes) -> int:
 def _pax_records(data: bytes) -> dict[bytes, bytes]:
     """Records of the form `LENGTH KEY=VALUE\\n`, where the length is the whole record's."""
     records = {}
-    while data.rstrip(b"\0"):
-        length, space, _ = data[:20].partition(b" ")
-        if not (space and length.isdigit() and len(length) + 2 < int(length) <= len(data)):
+    data = data.rstrip(b"\0")
+    start = 0
+    while start < len(data):
+        length, space, _ = data[start : start + 20].partition(b" ")
+        if not (space and length.isdigit() and len(length) + 2 < int(length) <= len(data) - start):
             raise RefusedError("corrupt_archive", "a damaged pax header")
-        key, _, value = data[len(length) + 1 : int(length) - 1].partition(b"=")
-        records[key] = value
-        data = data[int(length) :]
+        end = start + int(length)
+        key, _, value = data[start + len(length) + 1 : end - 1].partition(b"=")
+        if key in _PAX_KEYS:
+            records[key] = value
+        start = end
     return records
 
 

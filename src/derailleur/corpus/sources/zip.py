@@ -1,6 +1,5 @@
 """Reads zip archives by their central directory; members may be read in any order."""
 
-import lzma
 import struct
 import zipfile
 import zlib
@@ -17,14 +16,17 @@ from derailleur.corpus.sources.members import Member
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     EOFError,
     OSError,
     ValueError,
     IndexError,
     OverflowError,
+    NotImplementedError,  # zipfile's own, of a version of the format that it lacks
 )
+
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of other methods zipfile unpacks all that it has read, whatever size the directory states."""
 
 _ENCRYPTED, _UTF8_NAME = 0x1, 0x800
 _LOCAL_HEADER_BYTES = 30
@@ -41,7 +43,7 @@ def zip_members(stream: IO[bytes], limits: ArchiveLimits, *, packed_bytes: int) 
     """
     try:
         archive = zipfile.ZipFile(stream)
-    except (*_DAMAGE, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise RefusedError("corrupt_archive", _reason(error)) from None
     files = [info for info in archive.infolist() if not info.is_dir()]
     _refuse_bombs(files, limits, packed_bytes)
@@ -70,6 +72,8 @@ def _name(info: zipfile.ZipInfo) -> bytes:
 def _verdict(info: zipfile.ZipInfo) -> Verdict | None:
     if info.flag_bits & _ENCRYPTED:
         return Verdict("quarantined", "encrypted")
+    if info.compress_type not in _METHODS:
+        return Verdict("quarantined", "unsupported_compression", f"method {info.compress_type}")
     return Verdict("dropped", "symbolic_link") if S_ISLNK(info.external_attr >> 16) else None
 
 
@@ -77,8 +81,6 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most_bytes: int) -> b
     try:
         with archive.open(info) as stream:
             return stream.read(most_bytes)
-    except NotImplementedError as error:
-        return Verdict("quarantined", "unsupported_compression", _reason(error))
     except (*_DAMAGE, RuntimeError) as error:  # a RuntimeError asks for a password
         return Verdict("quarantined", "corrupt_member", _reason(error))
 
