@@ -2,6 +2,7 @@ import gzip
 import json
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -108,3 +109,16 @@ def test_stars_that_are_no_number_are_named(stars: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(f"repository,stars\na/b,{stars}\n")
     with pytest.raises(DataError, match=f"a/b: expected a number of stars, got '{stars}'"):
         RepositoryMetadata(tmp_path / "t.csv").lookup(["a/b"])
+
+
+def test_a_lookup_that_is_stopped_is_no_damage_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = RepositoryMetadata(write(tmp_path / "t.csv"))
+
+    def stopped(**_: object) -> None:
+        raise duckdb.InterruptException("Interrupted!")
+
+    monkeypatch.setattr(duckdb, "connect", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        table.lookup(WANTED)

@@ -1,5 +1,6 @@
 """What makes a run another one, and texts whose encoding has to be decided before anything else is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,21 @@ def test_wide_text_is_decoded_before_its_language_and_licence_are_told(tmp_path:
     assert (rows["wide.h"]["language"], rows["wide.h"]["encoding"]) == ("C++", "utf-16-le")
     assert (rows["tool"]["language"], rows["tool"]["encoding"]) == ("Python", "utf-16-le")
     assert rows["REUSE.py"]["licences"] == ["MIT"]
+
+
+def test_a_rows_own_licences_are_written_as_spdx_writes_them(tmp_path: Path) -> None:
+    stated = ["apache-2.0", ["mit", "Apache Software License"], "no such licence", None]
+    rows = [
+        {"path": f"{n}.py", "content": f"VALUE = {n}\n", "license": name} for n, name in enumerate(stated)
+    ]
+    (tmp_path / "table.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = CurateConfig()
+    out = tmp_path / "out"
+    curate(config, open_sources([tmp_path / "table.jsonl"], config, out=out), out, workers=1)
+    ledger = pq.read_table(out / "ledger-00000.parquet").sort_by("path").to_pylist()
+    assert [row["licences"] for row in ledger] == [
+        ["Apache-2.0"],
+        ["MIT", "Apache-2.0"],
+        ["LicenseRef-unknown"],
+        [],
+    ]

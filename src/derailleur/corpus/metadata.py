@@ -9,16 +9,16 @@ from typing import Any
 
 import duckdb
 
+from derailleur.corpus.database_errors import plain_errors
 from derailleur.corpus.licences.declared import named_licence
+from derailleur.corpus.rows import COMPRESSIONS
 from derailleur.errors import DataError
 
 _READERS = {
     ".parquet": "read_parquet(?)",
     ".csv": "read_csv(?, header = true, all_varchar = true)",
     ".jsonl": "read_json(?, format = 'newline_delimited')",
-    ".ndjson": "read_json(?, format = 'newline_delimited')",
 }
-_COMPRESSED = (".gz", ".zst")
 
 # Column names that mean the same, The Stack's among them; the first that a table has counts.
 _REPOSITORY = ("repository", "repo", "repo_name", "max_stars_repo_name", "full_name")
@@ -56,7 +56,7 @@ class RepositoryMetadata:
         """
         self._path = Path(path)
         suffixes = [suffix.lower() for suffix in self._path.suffixes]
-        kind = next((suffix for suffix in reversed(suffixes) if suffix not in _COMPRESSED), "")
+        kind = next((suffix for suffix in reversed(suffixes) if suffix not in COMPRESSIONS), "")
         if kind not in _READERS:
             raise DataError(f"{path}: expected .parquet, .csv or .jsonl, the latter two also .gz or .zst")
         self._table = _READERS[kind]
@@ -96,7 +96,10 @@ class RepositoryMetadata:
     def _query(self, statement: str, values: list[Any]) -> list[tuple]:
         literal_path = _GLOB.sub(r"[\g<0>]", str(self._path))
         try:
-            with closing(duckdb.connect(config={"memory_limit": _MEMORY, "threads": 1})) as database:
+            with (
+                plain_errors(),
+                closing(duckdb.connect(config={"memory_limit": _MEMORY, "threads": 1})) as database,
+            ):
                 return database.execute(statement, [literal_path, *values]).fetchall()
         except (duckdb.Error, UnicodeDecodeError) as error:
             reason = str(error).strip().partition("\n")[0]
@@ -105,7 +108,7 @@ class RepositoryMetadata:
     def _metadata(self, name: str, stars: Any, licences: Any, opted_out: Any) -> Metadata:
         return Metadata(
             stars=self._number(name, stars),
-            licences=_expressions(licences),
+            licences=licence_expressions(licences),
             opted_out=str(opted_out).strip().lower() in _TRUE,
         )
 
@@ -125,9 +128,9 @@ def _quoted(column: str | None) -> str:
     return "NULL" if column is None else '"' + column.replace('"', '""') + '"'
 
 
-def _expressions(value: Any) -> tuple[str, ...]:
-    """The licences of one cell: a list, a list in words, or names between `,`, `;` or `|`."""
-    names = value if isinstance(value, list) else _SPLIT.split(str(value or "").strip("[]"))
+def licence_expressions(value: Any) -> tuple[str, ...]:
+    """The SPDX expressions of one cell: a list, a list in words, or names between `,`, `;` or `|`."""
+    names = value if isinstance(value, list | tuple) else _SPLIT.split(str(value or "").strip("[]"))
     found = [named_licence(str(name).strip(" \"'")) for name in names if name]
     return tuple(dict.fromkeys(str(expression) for expression in found if expression is not None))
 

@@ -20,7 +20,7 @@ from derailleur.corpus.licences import (
     judge_licence,
     nearest_folder,
 )
-from derailleur.corpus.metadata import Metadata, RepositoryMetadata
+from derailleur.corpus.metadata import Metadata, RepositoryMetadata, licence_expressions
 from derailleur.corpus.workspace import Task, Workspace
 from derailleur.io import atomic_path
 
@@ -131,7 +131,7 @@ class _Judge:
             if (folder := nearest_folder(said.declared, record.path)) is not None:
                 path, licences = said.declared[folder]
                 statements.append(Statement(licences, "declared", path))
-        statements.append(Statement(record.row_licences, "metadata", "its row"))
+        statements.append(Statement(licence_expressions(record.row_licences), "metadata", "its row"))
         statements.append(Statement(table.licences, "metadata", "table of repositories"))
         return statements
 
