@@ -179,6 +179,7 @@ def test_trees_that_stand_for_endless_files_are_one_entry(checkout: Path) -> Non
     git(checkout, "tag", "bomb", git(checkout, "commit-tree", tree, "-m", "bomb"))
     [entry] = read(f"{checkout}@bomb", limits=ArchiveLimits(members=1000))
     assert entry.verdict and entry.verdict.reason == "bomb"
+    assert entry.revision == git(checkout, "rev-parse", "bomb")
 
 
 def test_the_fingerprint_is_the_commits(bare: Path, checkout: Path) -> None:

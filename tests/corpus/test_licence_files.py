@@ -7,7 +7,7 @@ from derailleur.corpus.licences import (
     folder_licences,
     is_description,
     is_licence_file,
-    nearest_licences,
+    nearest_folder,
 )
 
 
@@ -39,13 +39,13 @@ def test_names_of_other_files(path: str) -> None:
 
 
 def test_the_nearest_folder_above_counts() -> None:
-    found = {"": ("MIT",), "vendor/x": ("GPL-2.0-only",)}
-    assert nearest_licences(found, "a.py") == ("MIT",)
-    assert nearest_licences(found, "vendor/y/a.py") == ("MIT",)
-    assert nearest_licences(found, "vendor/x/deep/a.py") == ("GPL-2.0-only",)
-    assert nearest_licences(found, "vendor/xy/a.py") == ("MIT",)
-    assert nearest_licences({"b": ("MIT",)}, "a/a.py") == ()
-    assert nearest_licences({}, "a.py") == ()
+    found = {"": "MIT", "vendor/x": "GPL-2.0-only"}
+    assert nearest_folder(found, "a.py") == ""
+    assert nearest_folder(found, "vendor/y/a.py") == ""
+    assert nearest_folder(found, "vendor/x/deep/a.py") == "vendor/x"
+    assert nearest_folder(found, "vendor/xy/a.py") == ""
+    assert nearest_folder({"b": "MIT"}, "a/a.py") is None
+    assert nearest_folder({}, "a.py") is None
 
 
 def licences(**files: str | None) -> dict[str, tuple[str, ...]]:

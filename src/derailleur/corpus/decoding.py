@@ -132,14 +132,10 @@ def _declared(data: bytes, path: str) -> str | None:
 
 def _converted(data: bytes, encoding: str) -> Text | None:
     """Text without NULs and control characters that only a wrong encoding gives."""
-    if encoding == "utf-8" and b"\0" not in data:
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError:
-            return None
-        return Text(data, encoding)
     try:
         text = data.decode(encoding)
+        if encoding == "utf-8":
+            return None if b"\0" in data else Text(data, encoding)
         return None if _CONTROL.search(text) else Text(text.encode(), encoding)
     except UnicodeError:
         return None

@@ -62,7 +62,7 @@ def modeline_language(data: bytes) -> str | None:
     tail = max(len(data) - _MODELINE_BYTES, 0)
     if data.find(b"-*-", 0, _MODELINE_BYTES) >= 0 and (mode := _EMACS.search(data, 0, _MODELINE_BYTES)):
         return _of_mode(mode[1])
-    for start in {0, tail}:
+    for start in sorted({0, tail}):
         if mode := _VIM.search(data, start, start + _MODELINE_BYTES):
             return _of_mode(mode[1])
     return None

@@ -7,7 +7,6 @@ from derailleur.corpus.licences.files import (
     folder_licences,
     is_licence_file,
     nearest_folder,
-    nearest_licences,
 )
 from derailleur.corpus.licences.header import header_licences, side_file_licences
 from derailleur.corpus.licences.match import LicenceMatch, match_licence
@@ -41,6 +40,5 @@ __all__ = [
     "licence_class",
     "match_licence",
     "nearest_folder",
-    "nearest_licences",
     "side_file_licences",
 ]

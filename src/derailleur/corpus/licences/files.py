@@ -85,12 +85,6 @@ def nearest_folder(found: Mapping[str, object], path: str) -> str | None:
     return folder
 
 
-def nearest_licences(found: Mapping[str, tuple[str, ...]], path: str) -> tuple[str, ...]:
-    """The licences of the nearest folder above a file; empty where no folder has any."""
-    folder = nearest_folder(found, path)
-    return () if folder is None else found[folder]
-
-
 def _joined(matches: Mapping[str, LicenceMatch | None], known: Mapping[str, LicenceMatch]) -> FolderLicence:
     source = "; ".join(
         f"{path} (no known licence)" if match is None else f"{path} ({match.similarity:.2f})"

@@ -97,7 +97,8 @@ def refused(source: str, entry: Entry) -> Unit:
     """A unit that was ruled out while the source was listed."""
     assert entry.verdict is not None
     verdict = dataclasses.asdict(entry.verdict)
-    payload = {"repository": entry.repository, "path": entry.path, "origin": entry.origin, "verdict": verdict}
+    where = {"repository": entry.repository, "path": entry.path}
+    payload = where | {"origin": entry.origin, "revision": entry.revision, "verdict": verdict}
     return Unit(source, REFUSED, entry.num_bytes, 1, payload)
 
 
@@ -111,4 +112,5 @@ def read_refused(unit: Unit) -> Iterator[Entry]:
         None,
         Verdict(**where["verdict"]),
         origin=where["origin"],
+        revision=where["revision"],
     )

@@ -103,14 +103,13 @@ class _Rows:
     def _entry(self, line: bytes, number: int) -> Entry:
         where = f"{self._file_name}:{number}"
         try:
-            row = self._parse(line)
+            values = self._parse(line)
         except _BadLineError as error:
             return Entry(self._table, where, len(line), None, error.verdict, origin=where)
-        values = {meaning: row[column] for meaning, column in columns_of(row).items()}
         return row_entry(values, table=self._table, number=number, origin=where, selection=self._selection)
 
     def _parse(self, line: bytes) -> dict[str, Any]:
-        """A line's object, its content as bytes."""
+        """A line's values by their meaning, its content as bytes."""
         if len(line) >= self._longest:
             raise _BadLineError("dropped", "too_large", f"a line of {self._longest} bytes or more")
         try:
@@ -122,13 +121,14 @@ class _Rows:
             raise _BadLineError("quarantined", "not_json", str(error).partition("\n")[0]) from None
         if not isinstance(row, dict):
             raise _BadLineError("quarantined", "not_json", f"expected an object, got {type(row).__name__}")
-        column = columns_of(row).get("content")
-        content = row[column] if column else None
-        if column is None or not isinstance(content, str):
-            what = f"of type {type(content).__name__}" if column else f"among {', '.join(row)}"[:200]
+        values = {meaning: row[column] for meaning, column in columns_of(row).items()}
+        content = values.get("content")
+        if not isinstance(content, str):
+            there = "content" in values
+            what = f"of type {type(content).__name__}" if there else f"among {', '.join(row)}"[:200]
             raise _BadLineError("quarantined", "no_content", f"no content {what}")
         try:
-            return row | {column: content.encode()}
+            return values | {"content": content.encode()}
         except UnicodeEncodeError:
             raise _BadLineError("quarantined", "not_utf8", "half a surrogate pair") from None
 
