@@ -1,6 +1,7 @@
 """The whole stage on a small tree in which every fate of a file occurs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -151,6 +152,17 @@ def test_the_result_is_the_same_byte_for_byte(out: Path, sources: list[Path], tm
     for number, (order, workers) in enumerate([(sources, 1), (sources[::-1], 2)]):
         run(order, tmp_path / str(number), workers=workers)
         assert contents(tmp_path / str(number)) == contents(out)
+
+
+def test_where_and_when_the_sources_were_written_does_not_matter(
+    out: Path, sources: list[Path], tmp_path: Path
+) -> None:
+    copies = [
+        shutil.copytree(source, tmp_path / source.name, symlinks=True, copy_function=shutil.copyfile)
+        for source in sources
+    ]
+    run(copies, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(out)
 
 
 def test_a_killed_run_goes_on(out: Path, sources: list[Path], tmp_path: Path) -> None:

@@ -41,18 +41,10 @@ _LIMITS = (
 )
 
 
-def data_card(
-    config: CurateConfig,
-    sources: Mapping[str, str],
-    results: Mapping[str, Any],
-    *,
-    checksums: str,
-    version: str,
-) -> str:
+def data_card(config: CurateConfig, results: Mapping[str, Any], *, checksums: str, version: str) -> str:
     """The card's text.
 
     Args:
-        sources: name -> fingerprint.
         results: the counts of the run.
         checksums: SHA-256 of the file that lists the shards' own.
         version: of this package.
@@ -62,8 +54,8 @@ def data_card(
         "# Data card\n",
         _overview(results),
         _section("Files", _files()),
-        _section("Sources", _sources(sources)),
-        _section("Languages", _languages(results["by_language"])),
+        _section("Sources", _seen_and_kept("source", results["by_source"])),
+        _section("Languages", _seen_and_kept("language", results["by_language"])),
         _section("Licences", _licences(config, results)),
         _section("What was left out", _left_out(results)),
         _section("Duplicates", _duplicates(config, results)),
@@ -128,12 +120,7 @@ def _overview(results: Mapping[str, Any]) -> str:
     )
 
 
-def _sources(sources: Mapping[str, str]) -> str:
-    rows = [(name, fingerprint[:16]) for name, fingerprint in sorted(sources.items())]
-    return _table(("source", "fingerprint"), rows)
-
-
-def _languages(counts: Mapping[str, Mapping[str, int]]) -> str:
+def _seen_and_kept(what: str, counts: Mapping[str, Mapping[str, int]]) -> str:
     rows = [
         (
             name,
@@ -144,7 +131,7 @@ def _languages(counts: Mapping[str, Mapping[str, int]]) -> str:
         )
         for name, n in counts.items()
     ]
-    return _table(("language", "files kept", "kept", "files seen", "seen"), rows)
+    return _table((what, "files kept", "kept", "files seen", "seen"), rows)
 
 
 def _licences(config: CurateConfig, results: Mapping[str, Any]) -> str:

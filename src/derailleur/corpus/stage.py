@@ -40,7 +40,7 @@ from derailleur.corpus.workspace import CurateConfig, Task, Workspace, plan
 from derailleur.errors import DerailleurError
 from derailleur.io import Progress, file_sha256, read_json, silent, write_json, write_text
 
-VERSION = 3
+VERSION = 4
 
 RESULTS = "results.json"
 REVIEW = "review.html"
@@ -130,7 +130,6 @@ def write_card(workspace: Workspace, results: Mapping[str, Any]) -> None:
     """Write the data card of a finished run."""
     text = data_card(
         workspace.config,
-        read_json(workspace.scratch / "plan.json")["sources"],
         results,
         checksums=file_sha256(workspace.out / CHECKSUMS),
         version=__version__,

@@ -44,6 +44,7 @@ def summarise(
         "bytes_kept": sum(counts["bytes"] for counts in splits.values()),
         "splits": {split: splits.get(split, {"files": 0, "bytes": 0}) for split in (TRAIN, HELDOUT)},
         "languages": _ordered({name: n["files_kept"] for name, n in languages.items() if "files_kept" in n}),
+        "by_source": _largest_first(total.get("by_source", {})),
         "by_language": _largest_first(languages),
         "by_licence": _largest_first(total.get("by_licence", {})),
         "pii": {tag: total.get("pii", {}).get(tag, 0) for tag in TAGS},

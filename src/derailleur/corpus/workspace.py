@@ -140,8 +140,7 @@ def plan(workspace: Workspace, sources: Sequence[Source]) -> None:
         num_shards += 1
     if num_shards == 0:
         raise DataError(f"{', '.join(str(source.path) for source in sources)}: no files found")
-    fingerprints = {source.name: source.fingerprint() for source in sources}
-    write_json(marker, {"shards": num_shards, "sources": fingerprints})
+    write_json(marker, {"shards": num_shards})
 
 
 def _packed(sources: Sequence[Source], shard_bytes: int) -> Iterator[list[Unit]]:

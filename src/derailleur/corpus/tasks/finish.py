@@ -92,6 +92,7 @@ class _LastSteps:
         self.pii: Counter[str] = Counter()
         self.contamination: Counter[str] = Counter()
         self.splits: dict[str, Counter[str]] = defaultdict(Counter)
+        self.by_source: dict[str, Counter[str]] = defaultdict(Counter)
         self.by_language: dict[str, Counter[str]] = defaultdict(Counter)
         self.by_licence: dict[str, Counter[str]] = defaultdict(Counter)
 
@@ -116,14 +117,15 @@ class _LastSteps:
         if record.verdict is not KEPT:
             return None
         self._log_redactions(record, raw, redactions)
-        self._count(document)
+        self._count(record.source, document)
         return document
 
-    def _count(self, document: Document) -> None:
+    def _count(self, source: str, document: Document) -> None:
         num_bytes = len(document.content)
         licence = document.licence or "unknown"
         self.splits[document.split].update(files=1, bytes=num_bytes)
-        self.by_language[document.language].update(files=1, bytes=num_bytes)
+        self.by_source[source].update(files_kept=1, bytes_kept=num_bytes)
+        self.by_language[document.language].update(files_kept=1, bytes_kept=num_bytes)
         self.by_licence[licence].update(files_kept=1, bytes_kept=num_bytes)
 
     def _verdict(self, document: Document) -> Verdict:
@@ -152,17 +154,16 @@ class _LastSteps:
 def _counts(records: Sequence[FileRecord], documents: _LastSteps) -> dict[str, Any]:
     """The counts of a shard; those of the whole run are their sums."""
     counts: dict[str, Any] = {"files_seen": len(records), "bytes_seen": 0, "kept": 0}
-    by_language: dict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
         counts["bytes_seen"] += record.num_bytes
         counts["kept"] += record.verdict is KEPT
+        documents.by_source[record.source].update(files_seen=1, bytes_seen=record.num_bytes)
         if record.language is not None:
-            by_language[record.language].update(files_seen=1, bytes_seen=record.num_bytes)
-    for language, kept in documents.by_language.items():
-        by_language[language].update(files_kept=kept["files"], bytes_kept=kept["bytes"])
+            documents.by_language[record.language].update(files_seen=1, bytes_seen=record.num_bytes)
     return counts | {
         "left_out": count_left_out(records, {step.reason for step in documents.filters.steps}),
-        "by_language": by_language,
+        "by_source": documents.by_source,
+        "by_language": documents.by_language,
         "by_licence": documents.by_licence,
         "splits": documents.splits,
         "pii": documents.pii,
