@@ -33,9 +33,9 @@ def supernet(make_supernet: Callable[..., Decoder]) -> Decoder:
 
 @pytest.fixture
 def make_engine(supernet: Decoder) -> Callable[..., Engine]:
-    """An engine over the supernet, with settings by name; it drafts whatever that costs."""
-    return lambda **settings: Engine(
-        supernet, ByteTokenizer(), EngineConfig(**{"drafting": "always", **settings})
+    """An engine over the supernet or another model, with settings by name; it drafts whatever that costs."""
+    return lambda model=supernet, **settings: Engine(
+        model, ByteTokenizer(), EngineConfig(**{"drafting": "always", **settings})
     )
 
 

@@ -3,9 +3,15 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from derailleur.engine import Engine, Generation, Request
+from derailleur.engine import engine as engine_module
+from derailleur.engine.choosing import Choice
+from derailleur.engine.runner import Runner
+from derailleur.engine.speculative import DraftTask, propose
 from derailleur.engine.verifying import count_accepted
+from derailleur.model import Decoder
 from derailleur.placement import Placement
 
 PAIRS = [
@@ -45,6 +51,37 @@ def test_the_text_is_the_targets_own(
         assert answer.finish_reason == own.finish_reason
         assert answer.speculation is not None
         assert answer.speculation.drafted > 0 or len(own.tokens) <= 2
+
+
+@pytest.mark.parametrize("target", ["FFFF", "SSSS", "FSKG", "GKGK"])
+def test_a_drafted_token_that_overflows_changes_nothing(
+    make_engine: Callable[..., Engine],
+    make_supernet: Callable[..., Decoder],
+    target: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The text does not hold it, so whoever proposes it must not do harm: the step is made without."""
+    decoder = make_supernet(257, tie_embeddings=False)
+    never, prompt = 7, list(range(20, 60))
+    with torch.no_grad():
+        decoder.embed.weight[never] = torch.nan
+    placement = Placement(target)
+    [plain] = make_engine(decoder).generate([prompt], placement=placement, max_tokens=40)
+    assert never not in plain.tokens
+    proposed = []
+
+    def propose_it_now_and_then(runner: Runner, tasks: list[DraftTask]) -> list[list[Choice]]:
+        proposals = propose(runner, tasks)
+        for task, proposal in zip(tasks, proposals, strict=True):
+            if len(proposal) > 1 and len(task.tokens) % 3:
+                proposal[len(task.tokens) % len(proposal)] = Choice(never)
+                proposed.append(never)
+        return proposals
+
+    monkeypatch.setattr(engine_module, "propose", propose_it_now_and_then)
+    [drafted] = make_engine(decoder).generate([prompt], placement=placement, max_tokens=40, draft=placement)
+    assert proposed
+    assert (drafted.tokens, drafted.finish_reason) == (plain.tokens, plain.finish_reason)
 
 
 @pytest.mark.parametrize("letters", ["FSKG", "GKGK"])

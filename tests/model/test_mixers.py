@@ -210,9 +210,9 @@ def test_rows_at_different_positions(mixer: Mixer, x: Tensor) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("accepted", [[n, 6 - n] for n in range(1, 6)], ids=str)
+@pytest.mark.parametrize("accepted", [[n, 5 - n] for n in range(6)], ids=str)
 def test_verify_keeps_any_number(mixer: Mixer, x: Tensor, accepted: list[int]) -> None:
-    """Verify 5 tokens, keep some, go on: as if the forgotten ones had never been there."""
+    """Verify 5 tokens, keep some, all or none, go on: as if the forgotten ones had never been there."""
     x, slots, start, drafted = x[:2], [1, 4], 30, 5
     expected = whole(mixer, x)
     pool = dirty_pool(mixer)
@@ -245,7 +245,7 @@ def test_every_way_back_is_the_same(name: str, x: Tensor, monkeypatch: pytest.Mo
         pool = dirty_pool(mixer)
         extend(mixer, pool, x[:, :start], slots, 0)
         mixed, rows, trace = verify(mixer, pool, drafted, slots, start)
-        mixer.commit(pool, rows, trace, torch.tensor([2, 5, 1]))
+        mixer.commit(pool, rows, trace, torch.tensor([2, 5, 0]))
         committed.append([mixed, *pool.tensors().values()])
     kept, *others = committed
     for other in others:

@@ -222,7 +222,7 @@ class Engine:
         output = self.runner.step([work.piece for work in works])
         chosen = decide(works, output)
         if any(work.proposal for work in works):
-            output.commit([max(len(own), 1) for own in chosen])
+            output.commit([len(own) for own in chosen])
         seconds = time.perf_counter() - begin if len(works) == len(decoding) else None
         self._drafting.record(decoding, chosen, seconds)
         for work, own in zip(works[len(decoding) :], chosen[len(decoding) :], strict=True):
@@ -382,6 +382,10 @@ class Engine:
         """Give a request its chosen tokens; frees its memory if they end it."""
         active, request = work.active, work.active.request
         if work.piece.state is not active.state:
+            return None
+        if work.proposal and not chosen and active.draft is not None:
+            # A drafted token may overflow where the request's own would not: it is tried without.
+            active.draft.pace.rest()
             return None
         if work.num_choices and not chosen:
             active.finish_reason = "error"

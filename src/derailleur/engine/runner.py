@@ -37,7 +37,7 @@ class StepOutput:
 
     @torch.inference_mode()
     def commit(self, num_accepted: Sequence[int]) -> None:
-        """Keep the first `num_accepted` (>= 1) tokens of each traced piece; others' numbers are not read."""
+        """Keep the first `num_accepted` tokens of each traced piece; others' numbers are not read."""
         for piece, accepted in zip(self._pieces, num_accepted, strict=True):
             if piece.trace:
                 piece.state.length += accepted

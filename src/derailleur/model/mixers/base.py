@@ -264,7 +264,7 @@ class Mixer(nn.Module, ABC):
         """
 
     def commit(self, pool: Pool, rows: Rows, trace: Trace | None, num_accepted: Tensor) -> None:
-        """Keep the first `num_accepted` [rows] (>= 1) of the traced tokens, forget the others."""
+        """Keep the first `num_accepted` [rows] of the traced tokens, or none; forget the others."""
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw those weights anew that are no matrices; the decoder draws these."""

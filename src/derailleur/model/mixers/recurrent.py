@@ -258,7 +258,8 @@ class RecurrentMixer(Mixer):
         assert isinstance(trace, RecurrentTrace)
         row = torch.arange(num_accepted.shape[0], device=num_accepted.device)
         if trace.states:
-            rows.write(pool.state, torch.stack(trace.states, 1)[row, num_accepted - 1])
+            states = torch.stack([rows.read(pool.state), *trace.states], 1)
+            rows.write(pool.state, states[row, num_accepted])
         else:
             rows.write(pool.state, self._replay(trace.tokens, num_accepted, rows.read(pool.state)))
         tail = num_accepted.unsqueeze(1) + torch.arange(self.num_taps - 1, device=num_accepted.device)
