@@ -84,7 +84,7 @@ def test_a_client_that_leaves_frees_its_memory(address: str, engine: Engine, str
         if streamed:
             with client.stream("POST", "/v1/completions", json=body) as answer:
                 next(answer.iter_lines())
-                assert engine.load.running == 4
+                wait_until(lambda: engine.load.running == 4)  # the four begin in one step or in more
         else:
             with pytest.raises(httpx.ReadTimeout):
                 client.post("/v1/completions", json={**body, "n": 32})
