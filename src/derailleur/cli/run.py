@@ -10,7 +10,7 @@ from rich.console import Console
 
 from derailleur.card import CardConfig, write_card
 from derailleur.cli.arguments import parser, progress_bars, split_overrides
-from derailleur.cli.evaluation import score_table
+from derailleur.cli.scores import score_table
 from derailleur.config import load_config
 from derailleur.errors import UserError
 from derailleur.recipe import Recipe, stages
