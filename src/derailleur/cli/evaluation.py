@@ -8,6 +8,7 @@ TASKS = {
     "loss": ("derailleur.cli.scores", "bits per byte and next-token accuracy on held-out files"),
     "infill": ("derailleur.cli.scores", "single lines of held-out files filled in"),
     "speed": ("derailleur.cli.scores", "decode tokens per second over batch and context"),
+    "programs": ("derailleur.cli.programs", "programs with tests, judged in a sandbox"),
     "translate": ("derailleur.cli.translate", "Python problems in JavaScript or Java, as MultiPL-E has them"),
 }
 """Module and summary of each task. Each module has `run(command, arguments)`; command is `evaluate TASK`."""
