@@ -73,18 +73,18 @@ def become_program(
         os.mkdir(_FOLDER)
         os.chdir(_FOLDER)
         if request.files is not None:
-            _write_files(files)
+            write_files(files)
         os.setsid()
         linux.die_with_parent()
         confinement.limit_resources(request.limits)
         confinement.give_up_privileges(filter_program)
         os.write(life, STARTED)
     except OSError as error:
-        _fail(life, f"setting up the box: {error}")
+        fail(life, f"setting up the box: {error}")
     if guest is not None and request.command == FORKED:
         os.close(life)
-        _run(guest)
-    _execute(request.command, life)
+        run_guest(guest)
+    execute(request.command, life)
 
 
 def _map_user(outer_user: int, outer_group: int) -> None:
@@ -109,7 +109,7 @@ def _mount_own(disk_bytes: int) -> None:
         linux.mount("tmpfs", "/proc", "tmpfs", flags | linux.MS_RDONLY, "size=4k")
 
 
-def _write_files(packed: int) -> None:
+def write_files(packed: int) -> None:
     with open(packed, "rb") as stream:
         for path, size in json.loads(stream.readline()):
             if folder := os.path.dirname(path):
@@ -118,18 +118,18 @@ def _write_files(packed: int) -> None:
                 file.write(stream.read(size))
 
 
-def _execute(command: list[str], life: int) -> NoReturn:
+def execute(command: list[str], life: int) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a child would inherit that
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)
     except FileNotFoundError:
-        _fail(life, f"{command[0]}: not found in the sandbox, whose path is {root.PATH}")
+        fail(life, f"{command[0]}: not found in the sandbox, whose path is {root.PATH}")
     except OSError as error:
-        _fail(life, f"{command[0]}: cannot be executed: {error.strerror}")
+        fail(life, f"{command[0]}: cannot be executed: {error.strerror}")
 
 
-def _run(guest: Callable[[], None]) -> NoReturn:
+def run_guest(guest: Callable[[], None]) -> NoReturn:
     """Run the guest as a main program; a fork leaves without the launcher's own clean-up."""
     code = 0
     try:
@@ -147,6 +147,6 @@ def _run(guest: Callable[[], None]) -> NoReturn:
     os._exit(code & 0xFF)
 
 
-def _fail(life: int, trouble: str) -> NoReturn:
+def fail(life: int, trouble: str) -> NoReturn:
     os.write(life, FAILED + trouble.encode(errors="replace")[:4000])
     os._exit(1)

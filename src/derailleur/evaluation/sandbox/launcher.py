@@ -30,7 +30,7 @@ ENDED = b"ended "
 _FIRST_FREE = 8
 """Received descriptors are at least this, so that they can become 0, 1, 2, ... in any order."""
 
-_FIRST_USER = 0x70000000
+FIRST_USER = 0x70000000
 """Far above the users of any machine; a worker's is this and its process id, so no two are the same."""
 
 _OWN = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWPID
@@ -39,7 +39,7 @@ _BOX = linux.CLONE_NEWUSER | linux.CLONE_NEWPID | linux.CLONE_NEWNS | linux.CLON
 
 def main() -> None:
     """Be the launcher, told what to do on the socket that is standard input."""
-    control = _control()
+    control = open_control()
     settings = json.loads(control.recv(1 << 16))
     try:
         private_user = _isolate()
@@ -49,9 +49,9 @@ def main() -> None:
             os._exit(0)
         root.enter(settings["binds"])
         if private_user is not None:
-            _become(private_user)
+            become(private_user)
         linux.die_with_parent()
-        guest = _import_guest(settings["guest"])
+        guest = import_guest(settings["guest"])
         program_filter = filter_program()
     except Exception as error:
         trouble = str(error) if isinstance(error, OSError) else traceback.format_exc()
@@ -68,7 +68,7 @@ def main() -> None:
     )
 
 
-def _control() -> socket.socket:
+def open_control() -> socket.socket:
     control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(_FIRST_FREE):
@@ -86,7 +86,7 @@ def _isolate() -> int | None:
     os.umask(0o022)
     if os.geteuid() == 0 and _whole_machine():
         linux.unshare(_OWN)
-        return _FIRST_USER + os.getpid()
+        return FIRST_USER + os.getpid()
     user, group = os.geteuid(), os.getegid()
     linux.unshare(linux.CLONE_NEWUSER)
     for name, line in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
@@ -102,7 +102,7 @@ def _whole_machine() -> bool:
         return stream.read().split() == ["0", "0", "4294967295"]
 
 
-def _become(user: int) -> None:
+def become(user: int) -> None:
     """Be nobody that the machine knows, so that limits hold, which the kernel does not apply to root."""
     os.setgroups([])
     os.setresgid(user, user, user)
@@ -110,7 +110,7 @@ def _become(user: int) -> None:
     linux.set_dumpable()
 
 
-def _import_guest(path: str | None) -> Callable[[], None] | None:
+def import_guest(path: str | None) -> Callable[[], None] | None:
     """The `main` of a Python file, imported here once so that a forked box starts with it."""
     if path is None:
         return None
@@ -137,7 +137,7 @@ def _serve(control: socket.socket) -> inside.Request:
             message, received, *_ = socket.recv_fds(control, 1 << 18, 16)
             if not message:
                 os._exit(0)
-            request = _parse(message, received)
+            request = parse(message, received)
             started = _start(request)
             if started is None:
                 return request
@@ -149,7 +149,7 @@ def _serve(control: socket.socket) -> inside.Request:
                 ready.register(pidfd, select.POLLIN)
 
 
-def _parse(message: bytes, received: list[int]) -> inside.Request:
+def parse(message: bytes, received: list[int]) -> inside.Request:
     values = json.loads(message)
     life, *rest = received
     files = rest.pop(0) if values["files"] else None

@@ -1,44 +1,15 @@
 """The back end of namespaces of our own: the supervisor's side of the launcher."""
 
-import contextlib
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import derailleur
-from derailleur.evaluation.sandbox import inside, launcher, root
-from derailleur.evaluation.sandbox.backend import Exit, Refused
-from derailleur.evaluation.sandbox.job import Job
-from derailleur.evaluation.sandbox.memory_files import sealed
+from derailleur.evaluation.sandbox import root
+from derailleur.evaluation.sandbox.launched import Launched
 
-_START = (
-    "import os, sys; sys.path.insert(0, os.read(0, 65536).decode());"
-    "from derailleur.evaluation.sandbox.launcher import main; sys.path.pop(0); main()"
-)
-_START_SECONDS = 30.0
 _GUESTS = Path(__file__).with_name("guests")
 
 
-def _start_launcher(control: socket.socket) -> subprocess.Popen[bytes]:
-    """Run our own Python without site-packages, in a session of its own, knowing nothing of our environment."""
-    python = os.path.join(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-    return subprocess.Popen(
-        [python, "-S", "-P", "-c", _START],
-        cwd="/",
-        env=root.ENVIRONMENT,
-        stdin=control,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-class Namespaces:
+class Namespaces(Launched):
     """Boxes cloned by a launcher: user, process, mount and IPC namespaces each, seccomp, limits."""
 
     name = "namespaces"
@@ -59,94 +30,4 @@ class Namespaces:
         inner = f"{root.GUESTS}/python.py" if guest.parent == _GUESTS else "/opt/derailleur/guest.py"
         if guest.exists() and guest.parent != _GUESTS:
             bound[str(guest)] = inner
-        settings = {"binds": bound | dict(binds or {}), "guest": inner if guest.exists() else None}
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._launcher = _start_launcher(theirs)
-        try:
-            self._control.settimeout(_START_SECONDS)
-            self._control.send(str(Path(derailleur.__file__).parent.parent).encode())
-            self._control.send(json.dumps(settings).encode())
-            answer = self._control.recv(1 << 16)
-        except OSError as error:
-            answer = str(error).encode()
-        if answer != launcher.READY:
-            self.close()
-            raise Refused(answer.decode().strip() or "the launcher ended at its start")
-
-    def start(self, job: Job, descriptors: tuple[int, ...]) -> "BoxProcess":
-        """Clone a box for the job; see `BackEnd.start`."""
-        limits = job.limits.model_dump(include={"cpu_seconds", "memory_bytes", "processes", "disk_bytes"})
-        request = {"command": job.command, "limits": limits, "files": bool(job.files)}
-        life, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        passed = [theirs.fileno(), *descriptors]
-        files = sealed(inside.pack_files(dict(job.files))) if job.files else None
-        if files is not None:
-            passed.insert(1, files)
-        try:
-            socket.send_fds(self._control, [json.dumps(request).encode()], passed)
-        except OSError as error:
-            life.close()
-            raise Refused(f"the launcher is gone: {error}") from None
-        finally:
-            theirs.close()
-            if files is not None:
-                os.close(files)
-        return BoxProcess(life)
-
-    def close(self) -> None:
-        """End the launcher and with it every box."""
-        self._control.close()
-        self._launcher.wait()
-
-
-class BoxProcess:
-    """A box's process 1, of which the launcher is the parent."""
-
-    memory_limited = False
-
-    def __init__(self, life: socket.socket) -> None:
-        """Wait until it is cloned.
-
-        Raises:
-            Refused: if it could not be.
-        """
-        self._life = life
-        self._started = False
-        self._trouble = ""
-        self._ended: tuple[int, float, int] | None = None
-        self.pidfd = -1
-        while self.pidfd < 0:
-            if not self._receive():
-                life.close()
-                raise Refused(self._trouble or "the launcher ended")
-
-    def kill(self) -> None:
-        """End the box."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    def wait(self) -> Exit:
-        """How it ended; see `Process.wait`."""
-        while self._ended is None and self._receive():
-            pass
-        self._life.close()
-        os.close(self.pidfd)
-        if self._ended is None:
-            return Exit(-signal.SIGKILL, trouble="the launcher ended")
-        code, cpu_seconds, memory_bytes = self._ended
-        trouble = self._trouble or ("" if self._started else "ended while the box was set up")
-        return Exit(code, cpu_seconds, memory_bytes, trouble=trouble)
-
-    def _receive(self) -> bool:
-        """Take in one message; False when there will be no more."""
-        message, descriptors, *_ = socket.recv_fds(self._life, 1 << 13, 1)
-        if message == launcher.PIDFD:
-            (self.pidfd,) = descriptors
-        elif message == inside.STARTED:
-            self._started = True
-        elif message.startswith(inside.FAILED):
-            self._trouble = message.removeprefix(inside.FAILED).decode()
-        elif message.startswith(launcher.ENDED):
-            self._ended = json.loads(message.removeprefix(launcher.ENDED))
-        return bool(message)
+        super().__init__({"binds": bound | dict(binds or {}), "guest": inner if guest.exists() else None})
