@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from derailleur.evaluation.sandbox.backend import Refused
+    from derailleur.evaluation.sandbox.backend import RefusedError
     from derailleur.evaluation.sandbox.box import Box
     from derailleur.evaluation.sandbox.job import End, Job, Outcome
     from derailleur.evaluation.sandbox.limits import Limits
@@ -19,12 +19,12 @@ _HOMES = {
     "Job": "job",
     "Limits": "limits",
     "Outcome": "job",
-    "Refused": "backend",
+    "RefusedError": "backend",
     "Sandbox": "sandbox",
     "open_sandbox": "sandbox",
 }
 
-__all__ = ["Box", "End", "Job", "Limits", "Outcome", "Refused", "Sandbox", "open_sandbox"]
+__all__ = ["Box", "End", "Job", "Limits", "Outcome", "RefusedError", "Sandbox", "open_sandbox"]
 
 
 def __getattr__(name: str) -> Any:

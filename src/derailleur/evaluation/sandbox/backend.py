@@ -1,7 +1,7 @@
 """The seam between the supervisor's side of a running program (`box.py`) and what confines it.
 
-A back end starts a program with given descriptors and gives back a process with a pidfd. All the rest - pipes, the
-wall clock, caps on output, the channel - is the same for every back end and lives in `box.py`.
+A back end starts a program with given descriptors and gives back a process with a pidfd. All the rest
+- pipes, the wall clock, caps on output, the channel - is the same for every back end: `box.py`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from derailleur.errors import UserError
 from derailleur.evaluation.sandbox.job import Job
 
 
-class Refused(UserError):
+class RefusedError(UserError):
     """This machine does not let the back end work; the message says in one line what was refused."""
 
 
@@ -38,10 +38,10 @@ class Process(Protocol):
     """A started program.
 
     Attributes:
-        pidfd: of the process that the program's others die with; readable once it has ended. Owned by the process,
-            closed by `wait`.
-        memory_limited: whether a cgroup limits the memory of all its processes together; otherwise the supervisor
-            watches their resident size.
+        pidfd: of the process with which all others of the program die; readable once it has ended. Closed
+            by `wait`.
+        memory_limited: whether a cgroup limits the memory of all its processes together; otherwise the
+            supervisor watches their size.
     """
 
     pidfd: int
@@ -57,7 +57,7 @@ class Process(Protocol):
 class BackEnd(Protocol):
     """One way to confine programs; one object a worker.
 
-    The constructor raises `Refused` where the machine does not let it work, after running a trivial program.
+    The constructor raises `RefusedError` where the machine does not let it work, after running a trivial program.
     """
 
     name: str
@@ -67,11 +67,11 @@ class BackEnd(Protocol):
 
         Args:
             job: its command, files and limits; its `stdin` and `peer` are in `descriptors` already.
-            descriptors: what the program gets as 0, 1, 2, 3 and, where the job has a peer, 4. The caller closes its
-                copies after this returns.
+            descriptors: what the program gets as 0, 1, 2, 3 and, where the job has a peer, 4. The caller
+                closes its copies after this returns.
 
         Raises:
-            Refused: if the back end itself no longer works (its launcher died); the caller reports End.SANDBOX.
+            RefusedError: if the back end itself no longer works; the program's end is then End.SANDBOX.
         """
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """The supervisor's side of one running program: its pipes, its channel, the wall clock and the caps.
 
-Independent of how the program is confined: a back end is given the inner ends of the pipes and gives back a
-`Process`. All is pumped from one poll, in whatever call the caller waits in, so that a program can block nothing
-but itself.
+Independent of how the program is confined: a back end is given the inner ends of the pipes and gives
+back a `Process`. All is pumped from one poll, in whatever call the caller waits in, so that a program can
+block nothing but itself.
 """
 
 import os
@@ -35,7 +35,7 @@ class Box:
         """Start the program.
 
         Raises:
-            Refused: if the back end no longer works.
+            RefusedError: if the back end no longer works.
         """
         self._limits = job.limits
         self._started = time.monotonic()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import derailleur
 from derailleur.evaluation.sandbox import inside, launcher, root
-from derailleur.evaluation.sandbox.backend import Exit, Refused
+from derailleur.evaluation.sandbox.backend import Exit, RefusedError
 from derailleur.evaluation.sandbox.job import Job
 from derailleur.evaluation.sandbox.memory_files import sealed
 
@@ -28,7 +28,7 @@ _START_SECONDS = 30.0
 
 def _start(module: str, control: socket.socket, python: str) -> subprocess.Popen[bytes]:
     """Run a module of ours without site-packages, in a session of its own, without our environment."""
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [python, "-S", "-P", "-c", _START.format(module=module)],
         cwd="/",
         env=root.ENVIRONMENT,
@@ -48,7 +48,7 @@ class BoxProcess:
         """Wait until it is cloned.
 
         Raises:
-            Refused: if it could not be.
+            RefusedError: if it could not be.
         """
         self._life = life
         self._started = False
@@ -58,7 +58,7 @@ class BoxProcess:
         while self.pidfd < 0:
             if not self._receive():
                 life.close()
-                raise Refused(self._trouble or "the launcher ended")
+                raise RefusedError(self._trouble or "the launcher ended")
 
     def kill(self) -> None:
         """End the box."""
@@ -110,7 +110,7 @@ class Launched:
             python: the interpreter that runs it.
 
         Raises:
-            Refused: where it cannot work.
+            RefusedError: where it cannot work.
         """
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -124,7 +124,7 @@ class Launched:
             answer = str(error).encode()
         if answer != launcher.READY:
             self.close()
-            raise Refused(answer.decode().strip() or "the launcher ended at its start")
+            raise RefusedError(answer.decode().strip() or "the launcher ended at its start")
 
     def start(self, job: Job, descriptors: tuple[int, ...]) -> BoxProcess:
         """Have the launcher start a program; see `BackEnd.start`."""
@@ -139,7 +139,7 @@ class Launched:
             socket.send_fds(self._control, [json.dumps(request).encode()], passed)
         except OSError as error:
             life.close()
-            raise Refused(f"the launcher is gone: {error}") from None
+            raise RefusedError(f"the launcher is gone: {error}") from None
         finally:
             theirs.close()
             if files is not None:

@@ -23,7 +23,7 @@ class Namespaces(Launched):
                 package's own.
 
         Raises:
-            Refused: where the kernel, or what contains us, does not allow namespaces.
+            RefusedError: where the kernel, or what contains us, does not allow namespaces.
         """
         guest = guest or _GUESTS / "python.py"
         bound = {str(_GUESTS): root.GUESTS} if _GUESTS.exists() else {}

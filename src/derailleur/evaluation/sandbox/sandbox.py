@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from derailleur.evaluation.sandbox.backend import BackEnd, Refused
+from derailleur.evaluation.sandbox.backend import BackEnd, RefusedError
 from derailleur.evaluation.sandbox.box import Box, Reply
 from derailleur.evaluation.sandbox.job import End, Job, Outcome
 from derailleur.evaluation.sandbox.namespaces import Namespaces
@@ -30,7 +30,7 @@ class Sandbox:
         """Start a program and return while it runs; several may run at once.
 
         Raises:
-            Refused: if the sandbox itself has failed and must be opened anew.
+            RefusedError: if the sandbox itself has failed and must be opened anew.
         """
         return Box(self.back_end, job)
 
@@ -42,7 +42,7 @@ class Sandbox:
         """
         try:
             box = self.start(job)
-        except Refused as refusal:
+        except RefusedError as refusal:
             return Outcome(End.SANDBOX, detail=str(refusal))
         try:
             return box.wait(reply)
