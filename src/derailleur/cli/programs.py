@@ -40,8 +40,8 @@ def run(command: str, arguments: list[str]) -> int:
         Console().print(_verdict_table(summary, len(rows)))
     if failures := summary.total(Verdict.SANDBOX):
         raise DerailleurError(
-            f"{options.file}: the sandbox failed on {failures} of {len(rows)} programs, so that they have none; "
-            f"see 'detail' in {options.out}; the same command tries them again"
+            f"{options.file}: the sandbox failed on {failures} of {len(rows)} programs; "
+            f"{options.out} says how; the same command tries them again"
         )
     return 0
 
@@ -82,7 +82,7 @@ def _parser(command: str) -> Parser:
         "file",
         type=Path,
         metavar="FILE.jsonl",
-        help=f"rows id, language ({', '.join(Language)}), program, and tests, or stdin and expected; .gz or not",
+        help=f"rows id, language ({', '.join(Language)}), program and tests, or stdin and expected",
     )
     made.add_argument(
         "--out",

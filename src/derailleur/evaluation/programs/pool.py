@@ -102,14 +102,16 @@ class Pool:
 
     def finish(self, progress: Progress = silent) -> list[Judgement]:
         """Wait for all; the judgements of the rows in the order in which they were submitted."""
-        start, timeouts = time.monotonic(), []
+        start = time.monotonic()
         for done, future in enumerate(as_completed(self._running), start=1):
-            key, row = self._running[future]
-            self._judgements[key] = future.result()
-            if self._judgements[key].verdict is Verdict.TIMEOUT:
-                timeouts.append((key, row))
+            self._judgements[self._running[future][0]] = future.result()
             rate = f"{done / (time.monotonic() - start):.0f}/s"
             progress("programs", done, len(self._running), rate)
+        timeouts = [
+            (key, row)
+            for key, row in self._running.values()
+            if self._judgements[key].verdict is Verdict.TIMEOUT
+        ]
         self._running.clear()
         self.num_retried += len(timeouts)
         for done, (key, row) in enumerate(timeouts, start=1):

@@ -3,11 +3,12 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from derailleur.errors import DataError
 from derailleur.evaluation.programs.row import Row
 from derailleur.evaluation.verdicts import Judgement, Verdict
 from derailleur.io import atomic_path
@@ -29,7 +30,7 @@ class PartialResults:
         """
         self.path = results.with_name(results.name + ".partial")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._judgements = {row["key"]: _judgement(row) for row in Journal(self.path).rows}
+        self._judgements = dict(self._known(Journal(self.path).rows))
         self._stream = self.path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
 
@@ -40,6 +41,13 @@ class PartialResults:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stream.close()
+
+    def _known(self, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, Judgement]]:
+        for number, row in enumerate(rows, start=1):
+            try:
+                yield row["key"], Judgement(Verdict(row["verdict"]), row["detail"], row["seconds"])
+            except (KeyError, ValueError):
+                raise DataError(f"{self.path}:{number}: no partial result; remove the file") from None
 
     def get(self, key: str) -> Judgement | None:
         """The judgement under a key, if the killed run came so far."""
@@ -57,10 +65,6 @@ class PartialResults:
     def remove(self) -> None:
         """Forget it, since the whole results are written."""
         self.path.unlink(missing_ok=True)
-
-
-def _judgement(row: dict[str, Any]) -> Judgement:
-    return Judgement(Verdict(row["verdict"]), row["detail"], row["seconds"])
 
 
 def write_results(path: Path, rows: Iterable[Row], judgements: Iterable[Judgement]) -> None:
