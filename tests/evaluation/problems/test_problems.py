@@ -28,7 +28,7 @@ JAVA: dict[str, Any] = {
     "name": "Own_1",
     "language": "java",
     "prompt": "class Problem {\n    // Twice x.\n    public static long twice(long x) {\n",
-    "tests": "    }\n    public static void main(String[] args) {\n    assert(twice(2l) == 4l);\n    }\n\n}\n",
+    "tests": "    }\n    public static void main(String[] a) {\n    assert(twice(2l) == 4l);\n    }\n\n}\n",
     "stop_tokens": ["\n    }\n"],
 }
 LINE: dict[str, Any] = {
