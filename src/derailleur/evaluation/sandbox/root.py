@@ -25,7 +25,8 @@ ENVIRONMENT = {
 
 _NEW = "/tmp"  # where the new root is put together; any folder that every host has
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+# Not `zero`: mapped as shared, it is memory that no limit counts.
+DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")
 _DEVICE_LINKS = {
     "/dev/fd": "/proc/self/fd",
     "/dev/stdin": "/proc/self/fd/0",
@@ -42,7 +43,7 @@ _SETTINGS = (
     "java*",
     "ssl/openssl.cnf",
 )
-_FILES = {
+FILES = {
     "/etc/passwd": f"box:x:{USER}:{USER}::/tmp/box:/bin/sh\n",
     "/etc/group": f"box:x:{USER}:\n",
 }
@@ -54,29 +55,23 @@ def enter(binds: Mapping[str, str]) -> None:
     Args:
         binds: path inside by path on the host; bound read-only, beside the system's own folders.
     """
-    folders, links = _system_folders()
-    settings = [path for pattern in _SETTINGS for path in glob.glob(f"/etc/{pattern}")]
-    python = [] if f"{sys.base_prefix}/".startswith("/usr/") else [sys.base_prefix]
     # Opened first: the new root is put together over a folder in which some of them may lie.
-    sources = {path: _opened(path) for path in [*folders, *settings, *python]}
+    sources = {path: _opened(path) for path in readable(sys.base_prefix)}
     sources |= {inside: _opened(host) for host, inside in binds.items()}
-    devices = {f"/dev/{name}": _opened(f"/dev/{name}") for name in _DEVICES}
+    devices = {path: _opened(path) for path in DEVICES}
 
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("root", _NEW, "tmpfs", linux.MS_NOSUID, "size=1m,mode=755")
-    for link, target in links.items():
-        os.symlink(target, _NEW + link)
     for inside, source in sources.items():
         _bind(source, inside)
     linux.set_mount_attributes(_NEW, linux.MS_NOSUID | linux.MS_NODEV)
     for inside, source in devices.items():
         _bind(source, inside)
-    for link, target in _DEVICE_LINKS.items():
-        os.symlink(target, _NEW + link)
     for folder in ("/tmp", "/proc", "/dev/shm", "/opt/derailleur/bin"):
         os.makedirs(_NEW + folder, exist_ok=True)
-    os.symlink(sys.executable, f"{_NEW}/opt/derailleur/bin/python")
-    for path, text in _FILES.items():
+    for link, target in links(sys.executable).items():
+        os.symlink(target, _NEW + link)
+    for path, text in FILES.items():
         with open(_NEW + path, "w") as stream:
             stream.write(text)
     linux.set_mount_attributes(_NEW, linux.MS_RDONLY)
@@ -85,10 +80,21 @@ def enter(binds: Mapping[str, str]) -> None:
     linux.pivot_root(_NEW)
 
 
-def _system_folders() -> tuple[list[str], dict[str, str]]:
-    """Folders of system files, and those that are links into /usr, as on most systems, by their target."""
-    links = {folder: os.readlink(folder) for folder in _SYSTEM if os.path.islink(folder)}
-    return [folder for folder in _SYSTEM if folder not in links and os.path.isdir(folder)], links
+def readable(prefix: str) -> list[str]:
+    """The files and folders of the host that programs read, all without secrets.
+
+    Args:
+        prefix: where Python is installed.
+    """
+    folders = [path for path in _SYSTEM if os.path.isdir(path) and not os.path.islink(path)]
+    settings = [path for pattern in _SETTINGS for path in glob.glob(f"/etc/{pattern}")]
+    return [*folders, *settings, *([] if f"{prefix}/".startswith("/usr/") else [prefix])]
+
+
+def links(python: str) -> dict[str, str]:
+    """Symbolic links of the root by where they lead: `python`, descriptors, and folders that are now in /usr."""
+    merged = {path: os.readlink(path) for path in _SYSTEM if os.path.islink(path)}
+    return merged | _DEVICE_LINKS | {"/opt/derailleur/bin/python": python}
 
 
 def _opened(host: str) -> int:
