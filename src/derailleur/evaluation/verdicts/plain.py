@@ -192,7 +192,7 @@ _SAME_AS = {
 def _unwrapped(value: Plain) -> tuple[str, Any]:
     """Tag and content, of a type of the standard library those of the built-in type that it is equal to."""
     if value[0] == "p":
-        return _SAME_AS.get(value[1], value[1]), value[2][-1]
+        return _SAME_AS.get(str(value[1]), str(value[1])), value[2][-1]
     return str(value[0]), value[-1]
 
 

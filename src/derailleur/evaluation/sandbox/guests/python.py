@@ -1,0 +1,446 @@
+"""Runs Python programs inside the box: imported warm and forked, or started as `python -I -S python.py`.
+
+Descriptor 3 brings one request, a line of JSON, and takes the answers, one line each:
+
+    {"mode": "values", "program", "calls": [source]}   {"value": plain} for each call
+    {"mode": "serve", "program"}                       {"ready": true}, and its functions on descriptor 4
+    {"mode": "judge", "tests", "names", "modules"}     {"passed": true}; `names` are what descriptor 4 serves
+
+and, once, in place of an answer: {"failed": class of verdict, "detail": line}.
+
+Where a program runs, nothing here can be trusted. That does no harm: the program is never told what is
+expected, and what it says is taken as data. One file, standard library only; the launcher imports it before
+any program is there, so that a forked program finds no secret in it.
+"""
+
+import builtins
+import importlib
+import json
+import operator
+import os
+import random
+import sys
+import traceback
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+CHANNEL, PEER = 3, 4
+_MAX_DEPTH = 190
+_RECURSION_LIMIT = 1030  # Python's own 1000, and the frames of this file
+_DETAIL_CHARACTERS = 300
+_HEXADECIMAL_FROM = 1 << 8192  # decimal digits take quadratic time, and Python refuses 4300 of them
+
+
+class Line:
+    """Lines of JSON in both directions over a descriptor; this process ends where the other end is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = bytearray()
+
+    def send(self, message: dict[str, Any]) -> None:
+        data = memoryview(json.dumps(message).encode() + b"\n")
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except ConnectionError:
+                os._exit(0)
+
+    def receive(self) -> dict[str, Any]:
+        """The next message."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            try:
+                block = os.read(self._descriptor, 1 << 16)
+            except ConnectionError:
+                block = b""
+            if not block:
+                os._exit(0)
+            self._buffer += block
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return json.loads(line)
+
+
+_LIBRARY: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    # type: (name, what it is made of, how it is made again)
+    Counter: ("collections.Counter", dict, Counter),
+    OrderedDict: ("collections.OrderedDict", dict, OrderedDict),
+    defaultdict: ("collections.defaultdict", dict, lambda items: defaultdict(None, items)),
+    deque: ("collections.deque", list, deque),
+    range: ("range", lambda value: (value.start, value.stop, value.step), lambda parts: range(*parts)),
+    bytearray: ("bytearray", bytes, bytearray),
+    Fraction: (
+        "fractions.Fraction",
+        lambda value: (value.numerator, value.denominator),
+        lambda parts: Fraction(*parts),
+    ),
+    Decimal: ("decimal.Decimal", str, Decimal),
+    type({}.keys()): ("dict_keys", list, lambda items: dict.fromkeys(items).keys()),
+    type({}.values()): ("dict_values", list, lambda items: dict(enumerate(items)).values()),
+    type({}.items()): ("dict_items", list, lambda items: dict(items).items()),
+}
+_LIBRARY_BY_NAME = {name: make for name, _, make in _LIBRARY.values()}
+_SEQUENCES: dict[type, str] = {list: "l", tuple: "t", set: "S", frozenset: "Z"}
+_SEQUENCES_BY_TAG = {tag: kind for kind, tag in _SEQUENCES.items()}
+
+
+Plain = list[Any]
+
+
+def encode(value: Any, other: Callable[[Any], Plain], depth: int = 0) -> Plain:
+    """`value` as `[tag, payload]`; `other` encodes what is no plain data."""
+    kind = type(value)
+    if kind is str:
+        return ["s", value]
+    if kind is int:
+        return ["i", str(value) if -_HEXADECIMAL_FROM < value < _HEXADECIMAL_FROM else hex(value)]
+    if kind is bool:
+        return ["b", value]
+    if kind is float:
+        return ["f", repr(value)]
+    if value is None:
+        return ["n"]
+    if depth >= _MAX_DEPTH:
+        return other(value)
+    if kind in _SEQUENCES:
+        return [_SEQUENCES[kind], [encode(item, other, depth + 1) for item in value]]
+    if kind is dict:
+        pairs = value.items()
+        return ["d", [[encode(key, other, depth + 1), encode(item, other, depth + 1)] for key, item in pairs]]
+    if kind is bytes:
+        return ["y", value.hex()]
+    if kind is complex:
+        return ["c", repr(value.real), repr(value.imag)]
+    if kind in _LIBRARY:
+        name, take_apart, _ = _LIBRARY[kind]
+        return ["p", name, encode(take_apart(value), other, depth + 1)]
+    if type(kind) is type and kind.__mro__ == (kind, tuple, object) and "_fields" in kind.__dict__:
+        return ["t", [encode(item, other, depth + 1) for item in tuple.__iter__(value)]]  # a named tuple
+    return other(value)
+
+
+def decode(plain: Plain, other: Callable[[Plain], Any]) -> Any:
+    """The inverse of `encode`; `other` decodes what is no plain data."""
+    tag, content = plain[0], plain[-1]
+    if tag == "n":
+        return None
+    if tag in ("s", "b"):
+        return content
+    if tag == "i":
+        return int(content, 16 if "x" in content else 10)
+    if tag == "f":
+        return float(content)
+    if tag in _SEQUENCES_BY_TAG:
+        return _SEQUENCES_BY_TAG[tag](decode(item, other) for item in content)
+    if tag == "d":
+        return {decode(key, other): decode(item, other) for key, item in content}
+    if tag == "y":
+        return bytes.fromhex(content)
+    if tag == "c":
+        return complex(float(plain[1]), float(plain[2]))
+    if tag == "p":
+        return _LIBRARY_BY_NAME[plain[1]](decode(content, other))
+    return other(plain)
+
+
+def _opaque(value: Any) -> Plain:
+    """What is said of an object that stays here: its type and, since tests may ask for no more, its truth."""
+    try:
+        truth = bool(value)
+    except Exception:
+        truth = False
+    return ["?", type(value).__name__, truth]
+
+
+def failure(error: BaseException, tests: str = "") -> dict[str, str]:
+    """The class of verdict of an exception, and the last line of its traceback."""
+    detail = "".join(traceback.format_exception_only(error)).rstrip().rpartition("\n")[2]
+    if isinstance(error, SystemExit):
+        kind, detail = "runtime", f"{detail}: exit before the tests ended"
+    elif isinstance(error, MemoryError):
+        kind = "memory"
+    elif isinstance(error, AssertionError):
+        kind = "wrong"
+        detail += _failed_line(error, tests)
+    else:
+        kind = "runtime"
+    return {"failed": kind, "detail": detail[:_DETAIL_CHARACTERS]}
+
+
+def _failed_line(error: BaseException, tests: str) -> str:
+    numbers = [
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == "<tests>" and line
+    ]
+    lines = tests.splitlines()
+    return f" in line {numbers[-1]} of the tests: {lines[numbers[-1] - 1].strip()}" if numbers else ""
+
+
+def run_program(program: str) -> dict[str, Any] | types.ModuleType:
+    """Run `program` as the module `__main__`; the module, or why there is none."""
+    module = types.ModuleType("__main__")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    try:
+        code = compile(program, "program.py", "exec", dont_inherit=True)
+    except MemoryError as error:
+        return failure(error)
+    except Exception as error:  # SyntaxError, ValueError for a null byte, RecursionError, OverflowError
+        return {**failure(error), "failed": "compile"}
+    try:
+        exec(code, module.__dict__)
+    except BaseException as error:
+        return failure(error)
+    return module
+
+
+def answer_values(channel: Line, request: dict[str, Any]) -> None:
+    """Run the program, then send the value of each call until one fails."""
+    module = run_program(request["program"])
+    if isinstance(module, dict):
+        return channel.send(module)
+    for call in request["calls"]:
+        try:
+            code = compile(call, "<tests>", "eval", dont_inherit=True)
+            answer = {"value": encode(eval(code, module.__dict__), _opaque)}
+        except BaseException as error:
+            return channel.send(failure(error))
+        channel.send(answer)
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "call": lambda function, *arguments, **keywords: function(*arguments, **keywords),
+    **{
+        name: getattr(builtins, name) for name in ("getattr", "setattr", "len", "iter", "next", "str", "repr")
+    },
+    **{name: getattr(builtins, name) for name in ("isinstance", "issubclass", "hash")},
+    **{name: getattr(operator, name) for name in ("getitem", "setitem", "delitem")},
+    **{
+        name: getattr(operator, name)
+        for name in ("eq", "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv")
+    },
+}
+"""What a stand-in may be asked to do to the object that it stands for."""
+
+
+class Objects:
+    """The objects of a program that its tests hold on to, by number; and its functions, by name."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
+        self._objects: list[Any] = []
+        self._numbers: dict[int, int] = {}  # by id(); they live as long as this does
+
+    def keep(self, value: Any) -> Plain:
+        number = self._numbers.setdefault(id(value), len(self._objects))
+        if number == len(self._objects):
+            self._objects.append(value)
+        return [*_opaque(value), number]
+
+    def find(self, plain: Plain) -> Any:
+        if isinstance(plain[-1], int):
+            return self._objects[plain[-1]]
+        try:
+            return self._module.__dict__[plain[-1]]
+        except KeyError:
+            raise NameError(f"name '{plain[-1]}' is not defined") from None
+
+
+def answer_calls(channel: Line, request: dict[str, Any]) -> None:
+    """Run the program, then do on its objects what the tests ask for on the other end of `PEER`."""
+    module = run_program(request["program"])
+    if isinstance(module, dict):
+        return channel.send(module)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)  # nobody reads it while the tests run, and a full pipe would stop the program
+    os.dup2(silence, 2)
+    channel.send({"ready": True})
+    objects, peer = Objects(module), Line(PEER)
+    while True:
+        peer.send(_answer_call(objects, peer.receive()))
+
+
+def _answer_call(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        arguments = [decode(plain, objects.find) for plain in request["arguments"]]
+        keywords = {name: decode(plain, objects.find) for name, plain in request["keywords"].items()}
+        value = encode(_OPERATIONS[request["do"]](*arguments, **keywords), objects.keep)
+        now = [encode(argument, objects.keep) for argument in arguments]
+    except BaseException as error:
+        return {"raised": _builtin_name(error), "text": str(error)[:_DETAIL_CHARACTERS]}
+    changed = {number: plain for number, plain in enumerate(now) if plain != request["arguments"][number]}
+    return {"value": value, "changed": changed}
+
+
+def _builtin_name(error: BaseException) -> str:
+    return next(kind.__name__ for kind in type(error).__mro__ if vars(builtins).get(kind.__name__) is kind)
+
+
+class UntoldError(Exception):
+    """The tests hand the program what cannot travel, a function of theirs for example."""
+
+
+class StandIn:
+    """Stands in the tests for a function or an object of the program, which runs in another box.
+
+    Of operators, those between two such objects are carried out there. All else is unequal to a stand-in, since
+    an object of the program's own class would be told what is expected, and asked whether it is that.
+    """
+
+    __slots__ = ("_plain", "_remote")
+
+    def __init__(self, plain: Plain, remote: "Remote") -> None:
+        object.__setattr__(self, "_plain", plain)
+        object.__setattr__(self, "_remote", remote)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self._remote.ask("call", self, *arguments, **keywords)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._remote.ask("getattr", self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._remote.ask("setattr", self, name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._remote.ask("getitem", self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._remote.ask("setitem", self, key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._remote.ask("delitem", self, key)
+
+    def __len__(self) -> Any:
+        return self._remote.ask("len", self)
+
+    def __iter__(self) -> Any:
+        return self._remote.ask("iter", self)
+
+    def __next__(self) -> Any:
+        return self._remote.ask("next", self)
+
+    def __str__(self) -> Any:
+        return self._remote.ask("str", self)
+
+    def __repr__(self) -> Any:
+        return self._remote.ask("repr", self)
+
+    def __hash__(self) -> Any:
+        return self._remote.ask("hash", self)
+
+    def __bool__(self) -> bool:
+        return len(self._plain) < 3 or self._plain[2] is True
+
+    def __instancecheck__(self, value: Any) -> Any:
+        return self._remote.ask("isinstance", value, self)
+
+    def __subclasscheck__(self, value: Any) -> Any:
+        return self._remote.ask("issubclass", value, self)
+
+
+def _between_stand_ins(name: str) -> Callable[[StandIn, Any], Any]:
+    def method(self: StandIn, other: Any) -> Any:
+        return self._remote.ask(name, self, other) if type(other) is StandIn else NotImplemented
+
+    return method
+
+
+for _name in ("eq", "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv"):
+    setattr(StandIn, f"__{_name}__", _between_stand_ins(_name))
+
+
+class Remote:
+    """The tests' end of the line to the program's box."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._stand_ins: dict[Any, StandIn] = {}
+
+    def stand_in(self, plain: Plain) -> StandIn:
+        """The one stand-in of an object or a name, so that `is` means what it meant."""
+        stand_in = self._stand_ins.setdefault(plain[-1], StandIn(plain, self))
+        object.__setattr__(stand_in, "_plain", plain)
+        return stand_in
+
+    def ask(self, do: str, *arguments: Any, **keywords: Any) -> Any:
+        request = {
+            "do": do,
+            "arguments": [encode(argument, _reference) for argument in arguments],
+            "keywords": {name: encode(value, _reference) for name, value in keywords.items()},
+        }
+        self._line.send(request)
+        answer = self._line.receive()
+        if "raised" in answer:
+            raise _exception(answer["raised"])(answer["text"])
+        for number, plain in answer["changed"].items():
+            _restore(arguments[int(number)], decode(plain, self.stand_in))
+        return decode(answer["value"], self.stand_in)
+
+
+def _reference(value: Any) -> Plain:
+    if type(value) is StandIn:
+        return value._plain
+    if type(value) in (*_SEQUENCES, *_LIBRARY, dict):
+        raise RecursionError("an argument nested too deeply")
+    raise UntoldError(type(value).__name__)
+
+
+def _exception(name: str) -> type[BaseException]:
+    kind = vars(builtins).get(name)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseException) else RuntimeError
+
+
+def _restore(argument: Any, value: Any) -> None:
+    """Give an argument of the tests the content that the program left in its copy of it."""
+    if type(argument) is not type(value):
+        return
+    if isinstance(argument, (list, bytearray)):
+        argument[:] = value
+    elif isinstance(argument, (dict, set, deque)):
+        argument.clear()
+        (argument.extend if isinstance(argument, deque) else argument.update)(value)
+
+
+def judge(channel: Line, request: dict[str, Any]) -> None:
+    """Run the tests here, with stand-ins for the program's functions."""
+    remote = Remote(Line(PEER))
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    names = {name: remote.stand_in(["?", "function", True, name]) for name in request["names"]}
+    modules = {name: importlib.import_module(name) for name in request["modules"]}
+    module.__dict__.update({"__builtins__": builtins, **names, **modules})
+    try:
+        exec(compile(request["tests"], "<tests>", "exec", dont_inherit=True), module.__dict__)
+    except UntoldError as error:
+        return channel.send({"untold": str(error)})
+    except BaseException as error:
+        return channel.send(failure(error, request["tests"]))
+    channel.send({"passed": True})
+
+
+_MODES = {"values": answer_values, "serve": answer_calls, "judge": judge}
+
+
+def main() -> None:
+    """Answer the request that descriptor 3 brings, and end this process."""
+    end = os._exit
+    random.seed(0)  # the same program and tests, the same verdict
+    sys.setrecursionlimit(_RECURSION_LIMIT)
+    if not hasattr(builtins, "exit"):  # python -S
+        vars(builtins).update(exit=sys.exit, quit=sys.exit)
+    channel = Line(CHANNEL)
+    request = channel.receive()
+    _MODES[request["mode"]](channel, request)
+    end(0)
+
+
+if __name__ == "__main__":
+    main()

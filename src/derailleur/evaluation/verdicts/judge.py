@@ -1,0 +1,95 @@
+"""The judgement of one program in any of the languages: by its tests, or by what it writes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from derailleur.evaluation.sandbox.job import Job, Outcome
+from derailleur.evaluation.sandbox.limits import Limits
+from derailleur.evaluation.sandbox.sandbox import Sandbox
+from derailleur.evaluation.verdicts.python import judge_python
+from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, one_line
+
+VERSION = 1
+"""Raised whenever the same program may be judged otherwise than before."""
+
+
+class Program(Protocol):
+    """A program with what it is judged by: `tests`, or `stdin` and `expected`."""
+
+    @property
+    def language(self) -> str: ...
+    @property
+    def program(self) -> str: ...
+    @property
+    def tests(self) -> str | None: ...
+    @property
+    def stdin(self) -> str: ...
+    @property
+    def expected(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """How programs of one language are judged.
+
+    Attributes:
+        by_tests: given a program, its tests, a sandbox and limits.
+        run: given a program, its standard input, a sandbox and limits, runs it as a command; a judgement where
+            it does not compile.
+    """
+
+    by_tests: Callable[[str, str, Sandbox, Limits], Judgement]
+    run: Callable[[str, bytes, Sandbox, Limits], Outcome | Judgement]
+
+
+def judge(row: Program, sandbox: Sandbox, limits: Limits | None = None) -> Judgement:
+    """Judge one program.
+
+    Raises:
+        KeyError: for a language that is not in `JUDGES`.
+        RefusedError: if the sandbox has failed and must be opened anew.
+    """
+    language, limits = JUDGES[row.language], limits or Limits()
+    if row.tests is not None:
+        return language.by_tests(row.program, row.tests, sandbox, limits)
+    outcome = language.run(row.program, row.stdin.encode(), sandbox, limits)
+    return outcome if isinstance(outcome, Judgement) else _by_output(outcome, row.expected or "")
+
+
+def _by_output(outcome: Outcome, expected: str) -> Judgement:
+    """Compare standard output, white space at the ends of lines and blank lines at the end aside."""
+    stopped, seconds = ended(outcome), outcome.cpu_seconds
+    if stopped:
+        return stopped
+    if outcome.code:
+        return Judgement(_crash(outcome), one_line(outcome.stderr.decode(errors="replace")), seconds)
+    written, wanted = _lines(outcome.stdout.decode(errors="replace")), _lines(expected)
+    if written == wanted:
+        return Judgement(Verdict.PASSED, seconds=seconds)
+    pairs = zip([*written, ""], [*wanted, ""], strict=False)
+    number = next(
+        (n for n, pair in enumerate(pairs, 1) if pair[0] != pair[1]), 1 + min(len(written), len(wanted))
+    )
+    return Judgement(Verdict.WRONG, f"line {number} of the output differs", seconds)
+
+
+def _crash(outcome: Outcome) -> Verdict:
+    """The class of a program that ended with an error of its own."""
+    last = outcome.stderr.rstrip().rpartition(b"\n")[2]
+    if last.startswith((b"SyntaxError", b"IndentationError", b"TabError")):
+        return Verdict.COMPILE
+    return Verdict.MEMORY if last.startswith(b"MemoryError") else Verdict.RUNTIME
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().splitlines()]
+
+
+def _run_python(program: str, stdin: bytes, sandbox: Sandbox, limits: Limits) -> Outcome:
+    command = ("python", "-I", "program.py")
+    return sandbox.run(Job(command, files={"program.py": program.encode()}, stdin=stdin, limits=limits))
+
+
+JUDGES: dict[str, Judge] = {"python": Judge(judge_python, _run_python)}
+"""By the name of the language."""
