@@ -17,10 +17,18 @@ CONFIG = EvaluateConfig.model_validate(
     {
         "max_bytes": 1500,
         "infilling": {"num_problems": 6, "max_tokens": 6},
+        "recall": {"edges_tokens": [4, 8, 32], "num_per_bucket": 4},
         "speed": {"batches": [1, 2], "contexts": [16, 64], "steps": 2, "warmup": 1},
     }
 )
-METRICS = {"bits_per_byte", "next_token_accuracy", "infilling_exact_match", "decode_tokens_per_second"}
+QUALITY = {
+    "bits_per_byte",
+    "next_token_accuracy",
+    "infilling_exact_match",
+    "identifier_recall",
+    "recall_gain_nats",
+}
+METRICS = QUALITY | {"decode_tokens_per_second"}
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -38,7 +46,7 @@ def evaluated(
 def test_one_line_a_preset_and_metric(evaluated: tuple[Path, dict[str, Any]]) -> None:
     written = rows(evaluated[0])
     keys = [(row["preset"], row["metric"], row.get("batch"), row.get("context_tokens")) for row in written]
-    assert len(keys) == len(set(keys)) == 2 + 2 * (3 + 4)
+    assert len(keys) == len(set(keys)) == 2 + 2 * (5 + 4)
     for preset in ("full", "fast"):
         assert {row["metric"] for row in written if row["preset"] == preset} == METRICS
     assert {row["metric"] for row in written if row["preset"] is None} == {"gzip", "xz"}
@@ -48,7 +56,7 @@ def test_results_repeat_the_scores(evaluated: tuple[Path, dict[str, Any]]) -> No
     out, results = evaluated
     written = {(row["preset"], row["metric"]): row["value"] for row in rows(out)}
     for row in results["presets"]:
-        for metric in ("bits_per_byte", "next_token_accuracy", "infilling_exact_match"):
+        for metric in QUALITY:
             assert row[metric] == written[row["preset"], metric]
         assert [(s["batch"], s["context_tokens"]) for s in row["speed"]] == [
             (1, 16),
@@ -59,7 +67,7 @@ def test_results_repeat_the_scores(evaluated: tuple[Path, dict[str, Any]]) -> No
         assert [s["speed_only"] for s in row["speed"]] == [False, True, False, True]
     assert [row["placement"] for row in results["presets"]] == ["FF", "GS"]
     assert results["anchors"]["gzip"] > results["anchors"]["xz"] * 0.5
-    assert results["infilling_problems"] == 6
+    assert results["infilling_problems"] == 6 and results["recall_places"] > 0
     assert json.loads(json.dumps(results, allow_nan=False)) == results
 
 
@@ -129,7 +137,7 @@ def test_speed_alone_needs_no_corpus_and_loss_does(model: Path, tmp_path: Path) 
     (row,) = evaluate(speed, model, None, tmp_path / "speed")["presets"]
     assert (row["preset"], row["placement"]) == ("all-kda", "KK")
     assert all(s["tokens_per_second"] > 0 for s in row["speed"])
-    assert row["retention"] == {m: None for m in METRICS - {"decode_tokens_per_second"}}
+    assert row["retention"] == {m: None for m in QUALITY}
     with pytest.raises(UserError, match="--corpus"):
         evaluate(CONFIG, model, None, tmp_path / "loss")
 
@@ -146,12 +154,13 @@ def test_a_later_line_of_the_same_score_counts(tmp_path: Path) -> None:
     assert ScoreFile(tmp_path / "scores.jsonl").value("full", "bits_per_byte") == 2.0
 
 
-@pytest.mark.parametrize("task", ["loss", "infill", "speed"])
+@pytest.mark.parametrize("task", ["loss", "infill", "recall", "speed"])
 def test_every_task_is_a_command(
     model: Path, corpus: Path, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:
     options = [] if task == "speed" else ["--corpus", str(corpus)]
     small = ["--max-bytes", "1500", "--infilling.num-problems", "3", "--infilling.max-tokens", "4"]
+    small += ["--recall.edges-tokens", "[4, 8, 32]"]
     small += ["--speed.contexts", "[16]", "--speed.steps", "1"]
     command = ["evaluate", task, str(model), *options, "--preset", "full", "all-swa", *small]
     assert main(command) == 0

@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 
 from derailleur.engine import Engine, Generation
 from derailleur.errors import DataError
-from derailleur.evaluation.infilling import (
-    InfillingConfig,
-    choose_problems,
-    score_infilling,
-    wilson_interval,
-)
+from derailleur.evaluation.cuts import Cut, spans
+from derailleur.evaluation.infilling import InfillingConfig, choose_problems, score_infilling
+from derailleur.evaluation.intervals import wilson_interval
 from derailleur.placement import Placement
 from derailleur.tokens import Tokenizer
 from derailleur.tokens.documents import Document
 
+LINE = Cut.SINGLE_LINE
 CODE = "import os\n\n# a comment\ndef f(a):\n    return [\n        a + 1,  \n    ]\n}\n  // no\r\n"
 LINES = ["import os", "def f(a):", "return [", "a + 1,"]
 
@@ -34,27 +32,27 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_lines_of_code_are_taken_out_without_their_indentation() -> None:
-    problems = choose_problems([document(CODE)], 100, rng())
-    assert sorted(problem.line for problem in problems) == sorted(LINES)
+    problems = choose_problems([document(CODE)], LINE, 100, rng())
+    assert sorted(problem.middle for problem in problems) == sorted(LINES)
     for problem in problems:
-        assert problem.prefix + problem.line + problem.suffix == CODE
-    (inner,) = [problem for problem in problems if problem.line == "a + 1,"]
+        assert problem.prefix + problem.middle + problem.suffix == CODE
+    (inner,) = [problem for problem in problems if problem.middle == "a + 1,"]
     assert inner.prefix.endswith("\n        ") and inner.suffix.startswith("  \n    ]")
 
 
 def test_every_file_gives_a_line_before_one_gives_two_and_the_seed_decides() -> None:
     documents = [document(CODE), document("one = 1\n"), document("# nothing\n{}\n")]
-    first = choose_problems(documents, 2, rng())
-    assert sorted(problem.prefix + problem.line + problem.suffix for problem in first) == sorted(
+    first = choose_problems(documents, LINE, 2, rng())
+    assert sorted(problem.prefix + problem.middle + problem.suffix for problem in first) == sorted(
         [CODE, "one = 1\n"]
     )
-    assert first == choose_problems(documents, 2, rng())
-    assert len({choose_problems(documents, 5, rng(seed))[2].line for seed in range(20)}) > 1
+    assert first == choose_problems(documents, LINE, 2, rng())
+    assert len({choose_problems(documents, LINE, 5, rng(seed))[2].middle for seed in range(20)}) > 1
 
 
 def test_files_without_code_are_an_error() -> None:
-    with pytest.raises(DataError, match="no held-out file has a line of code"):
-        choose_problems([document("# only\n\n)\n")], 5, rng())
+    with pytest.raises(DataError, match="no held-out file has anything to fill in of kind 'single-line'"):
+        choose_problems([document("# only\n\n)\n")], LINE, 5, rng())
 
 
 class Answering:
@@ -73,7 +71,7 @@ class Answering:
 
 def test_an_answer_counts_up_to_its_first_newline_or_control_token(tokenizer: Tokenizer) -> None:
     assert tokenizer.fim is not None
-    problems = [SimpleNamespace(prefix="a", line="x = 1", suffix="b")] * 6
+    problems = [SimpleNamespace(prefix="a", middle="x = 1", suffix="b")] * 6
     right = tokenizer.encode("x = 1")
     answers = [
         right,
@@ -84,16 +82,16 @@ def test_an_answer_counts_up_to_its_first_newline_or_control_token(tokenizer: To
         tokenizer.encode("\nx = 1"),
     ]
     engine = Answering(answers)
-    score = score_infilling(engine, tokenizer, problems, Placement("FF"), InfillingConfig(max_tokens=9))
+    score = score_infilling(engine, tokenizer, problems, Placement("FF"), max_tokens=9, within_line=True)
     assert (score.num_correct, score.num_problems) == (4, 6)
     assert engine.asked["max_tokens"] == 9 and engine.asked["stop"] == ["\n"]
 
 
 def test_prompts_leave_room_for_the_answer_and_keep_what_is_near_the_hole(tokenizer: Tokenizer) -> None:
     assert tokenizer.fim is not None
-    problem = SimpleNamespace(prefix="far " * 90 + "near", line="x", suffix="close" + " far" * 90)
+    problem = SimpleNamespace(prefix="far " * 90 + "near", middle="x", suffix="close" + " far" * 90)
     engine = Answering([[]])
-    score_infilling(engine, tokenizer, [problem], Placement("FF"), InfillingConfig(max_tokens=8))
+    score_infilling(engine, tokenizer, [problem], Placement("FF"), max_tokens=8, within_line=True)
     (prompt,) = engine.asked["prompts"]
     assert len(prompt) == 48 - 8
     cut = prompt.index(tokenizer.fim.middle_id)
@@ -102,14 +100,14 @@ def test_prompts_leave_room_for_the_answer_and_keep_what_is_near_the_hole(tokeni
 
 
 def test_the_real_engine_answers_every_problem(engine: Engine, tokenizer: Tokenizer) -> None:
-    problems = choose_problems([document(CODE)], 4, rng())
+    problems = choose_problems([document(CODE)], LINE, 4, rng())
     done: list[tuple[float, float | None]] = []
 
     def progress(label: str, count: float, total: float | None, note: str = "") -> None:
         done.append((count, total))
 
     score = score_infilling(
-        engine, tokenizer, problems, Placement("GS"), InfillingConfig(max_tokens=6), progress=progress
+        engine, tokenizer, problems, Placement("GS"), max_tokens=6, within_line=True, progress=progress
     )
     assert score.num_problems == 4 and 0 <= score.num_correct <= 4
     assert done[-1] == (4, 4)

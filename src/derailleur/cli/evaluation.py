@@ -6,7 +6,8 @@ from derailleur.errors import UserError
 
 TASKS = {
     "loss": ("derailleur.cli.scores", "bits per byte and next-token accuracy on held-out files"),
-    "infill": ("derailleur.cli.scores", "single lines of held-out files filled in"),
+    "infill": ("derailleur.cli.scores", "lines and other parts of held-out files filled in"),
+    "recall": ("derailleur.cli.scores", "names completed that were defined long before, over distance"),
     "speed": ("derailleur.cli.scores", "decode tokens per second over batch and context"),
     "programs": ("derailleur.cli.programs", "programs with tests, judged in a sandbox"),
     "translate": ("derailleur.cli.translate", "Python problems in JavaScript or Java, as MultiPL-E has them"),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from derailleur.card import CardConfig, write_card
 from derailleur.cli.arguments import parser, progress_bars, split_overrides
-from derailleur.cli.scores import score_table
+from derailleur.cli.scores import score_table, was_measured
 from derailleur.config import load_config
 from derailleur.errors import UserError
 from derailleur.recipe import Recipe, stages
@@ -47,7 +47,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
                 return 0
     scores = manifest_of["evaluate"]["results"]
     for task in recipe.evaluate.tasks:
-        if task != "infill" or scores["infilling_problems"]:
+        if was_measured(scores, task):
             console.print(score_table(scores, task))
     ours = "derailleur" if shutil.which("derailleur") else sys.argv[0]
     console.print(f"\nreport  {out / 'report' / 'report.html'}", highlight=False)

@@ -1,4 +1,4 @@
-"""`derailleur evaluate loss|infill|speed`: score the presets of a model."""
+"""`derailleur evaluate loss|infill|recall|speed`: score the presets of a model."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +13,8 @@ from derailleur.runs import Stage, execute
 
 _SUMMARIES = {
     "loss": "bits per byte and next-token accuracy on held-out files, beside gzip and xz",
-    "infill": "single lines of held-out files filled in, by exact match",
+    "infill": "lines or other parts of held-out files filled in, by exact match",
+    "recall": "names completed that the file defined long before, over the distance in tokens",
     "speed": "decode tokens per second over batch and context",
 }
 
@@ -44,9 +45,18 @@ def run(command: str, arguments: list[str]) -> int:
     return 0
 
 
+_ROWS = {"loss": "bits_per_byte", "infill": "infilling", "recall": "recall", "speed": "speed"}
+
+
+def was_measured(results: dict[str, Any], task: str) -> bool:
+    """Whether a task has anything to show: where it does not apply to a model, it is left out."""
+    return bool(results["presets"][0][_ROWS[task]])
+
+
 def score_table(results: dict[str, Any], task: str) -> Table:
     """What one task found for every preset."""
-    return _speed_table(results) if task == "speed" else _quality_table(results, task)
+    tables = {"speed": _speed_table, "loss": _loss_table, "infill": _infill_table, "recall": _recall_table}
+    return tables[task](results)
 
 
 def _parser(command: str, task: str, config: type[Config]) -> Parser:
@@ -75,46 +85,85 @@ def _parser(command: str, task: str, config: type[Config]) -> Parser:
     return made
 
 
-def _quality_table(results: dict[str, Any], task: str) -> Table:
-    if task == "infill":
-        table = Table(title=f"{results['infilling_problems']} lines, greedy, exact match")
-        headings = ["exact match", "95 % interval", "retention"]
-    else:
-        held = results["heldout"]
-        table = Table(title=f"Held-out files: {held['documents']:,}, {held['bytes']:,} bytes")
-        headings = ["bits per byte", "retention", "next-token accuracy", "retention"]
+def _table(*headings: str, title: str, caption: str | None = None) -> Table:
+    table = Table(title=title, caption=caption)
     table.add_column("preset")
     table.add_column("placement", overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
-    for row in results["presets"]:
-        table.add_row(row["preset"], row["placement"], *_quality_cells(row, task))
-    for anchor, bits_per_byte in results["anchors"].items():
-        if task == "loss" and bits_per_byte is not None:
-            table.add_row(anchor, "", f"{bits_per_byte:.3f}")
     return table
 
 
-def _quality_cells(row: dict[str, Any], task: str) -> tuple[str, ...]:
-    kept = {metric: "" if share is None else f"{share:.1%}" for metric, share in row["retention"].items()}
-    if task == "infill":
-        low, high = row["infilling_interval"]
-        interval = f"{low:.1%} to {high:.1%}"
-        return f"{row['infilling_exact_match']:.1%}", interval, kept["infilling_exact_match"]
-    accuracy = f"{row['next_token_accuracy']:.2%}"
-    return f"{row['bits_per_byte']:.4f}", kept["bits_per_byte"], accuracy, kept["next_token_accuracy"]
+def _loss_table(results: dict[str, Any]) -> Table:
+    held = results["heldout"]
+    title = f"Held-out files: {held['documents']:,}, {held['bytes']:,} bytes"
+    table = _table("bits per byte", "retention", "next-token accuracy", "retention", title=title)
+    for row in results["presets"]:
+        kept, accuracy = row["retention"], f"{row['next_token_accuracy']:.2%}"
+        cells = (f"{row['bits_per_byte']:.4f}", _share(kept["bits_per_byte"]), accuracy)
+        table.add_row(row["preset"], row["placement"], *cells, _share(kept["next_token_accuracy"]))
+        if len(row["languages"]) > 1:
+            for language, own in row["languages"].items():
+                score = f"{own['bits_per_byte']:.4f}"
+                table.add_row(f"  {language}", "", score, "", f"{own['next_token_accuracy']:.2%}")
+    for anchor, bits_per_byte in results["anchors"].items():
+        table.add_row(anchor, "", f"{bits_per_byte:.3f}")
+    return table
+
+
+def _infill_table(results: dict[str, Any]) -> Table:
+    headings = ("cut", "holes", "exact match", "95 % interval", "retention", "edit similarity")
+    table = _table(*headings, title="Held-out files filled in, greedy")
+    for row in results["presets"]:
+        for own in row["infilling"]:
+            exact, similar = f"{own['exact_match']:.1%}", f"{own['edit_similarity']:.1%}"
+            cells = (own["cut"], f"{own['problems']:,}", exact, _interval(own["interval"]))
+            table.add_row(row["preset"], row["placement"], *cells, _share(own["retention"]), similar)
+    return table
+
+
+def _recall_table(results: dict[str, Any]) -> Table:
+    headings = ("tokens ago", "names", "exact match", "95 % interval", "control", "gain, nats")
+    table = _table(
+        *headings,
+        title="Names defined so many tokens before, completed greedily",
+        caption="control: the lines with the name cut out. gain: what these lines add to a name's "
+        "log-likelihood. *: beyond the trained context",
+    )
+    for row in results["presets"]:
+        for own in row["recall"]:
+            mark = "*" if own["beyond_context"] else ""
+            low, high = own["gain_interval"]
+            table.add_row(
+                row["preset"],
+                row["placement"],
+                f"{own['low_tokens']:,} to {own['high_tokens']:,}{mark}",
+                f"{own['places']:,}",
+                f"{own['exact_match']:.1%}",
+                _interval(own["interval"]),
+                f"{own['control_exact_match']:.1%}",
+                f"{own['gain_nats']:.2f} ({low:.2f} to {high:.2f})",
+            )
+    return table
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.1%} to {interval[1]:.1%}"
 
 
 def _speed_table(results: dict[str, Any]) -> Table:
-    table = Table(
+    table = _table(
+        *(
+            f"{speed['batch']} x {speed['context_tokens']:,}{'*' if speed['speed_only'] else ''}"
+            for speed in results["presets"][0]["speed"]
+        ),
         title="Decode tokens/s of the whole batch, batch x context",
         caption="*: longer than the trained context, speed only",
     )
-    table.add_column("preset")
-    table.add_column("placement", overflow="fold")
-    for speed in results["presets"][0]["speed"]:
-        mark = "*" if speed["speed_only"] else ""
-        table.add_column(f"{speed['batch']} x {speed['context_tokens']:,}{mark}", justify="right")
     for row in results["presets"]:
         rates = (f"{speed['tokens_per_second']:,.1f}" for speed in row["speed"])
         table.add_row(row["preset"], row["placement"], *rates)

@@ -60,10 +60,19 @@ class LossScore:
         num_bytes: of the files, in UTF-8.
     """
 
-    nats: float
-    num_tokens: int
-    num_correct: int
-    num_bytes: int
+    nats: float = 0.0
+    num_tokens: int = 0
+    num_correct: int = 0
+    num_bytes: int = 0
+
+    def __add__(self, other: "LossScore") -> "LossScore":
+        """The score of both's files together."""
+        return LossScore(
+            self.nats + other.nats,
+            self.num_tokens + other.num_tokens,
+            self.num_correct + other.num_correct,
+            self.num_bytes + other.num_bytes,
+        )
 
     @property
     def bits_per_byte(self) -> float:
@@ -74,6 +83,15 @@ class LossScore:
     def next_token_accuracy(self) -> float:
         """The share of tokens that were the likeliest in their place."""
         return self.num_correct / self.num_tokens
+
+    def row(self) -> dict[str, float | int]:
+        """As in the file of scores."""
+        return {
+            "bits_per_byte": self.bits_per_byte,
+            "next_token_accuracy": self.next_token_accuracy,
+            "tokens": self.num_tokens,
+            "bytes": self.num_bytes,
+        }
 
 
 def windows(tokens: Sequence[int], context: int) -> Iterator[Window]:

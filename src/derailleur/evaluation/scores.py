@@ -4,21 +4,27 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from derailleur.evaluation.cuts import Cut
 from derailleur.evaluation.speed import Regime
 from derailleur.journal import Journal
 
 BITS_PER_BYTE = "bits_per_byte"
 NEXT_TOKEN_ACCURACY = "next_token_accuracy"  # noqa: S105
 INFILLING_EXACT_MATCH = "infilling_exact_match"
+IDENTIFIER_RECALL = "identifier_recall"
+RECALL_GAIN = "recall_gain_nats"
 DECODE_SPEED = "decode_tokens_per_second"
 ANCHORS = ("gzip", "xz")
 """Metrics of no preset: bits per byte of general compressors."""
 
-_Key: TypeAlias = tuple[str | None, str, Regime | None]
+Part: TypeAlias = Regime | Cut
+"""What a metric is measured apart for: speed by regime, infilling by kind of hole."""
+
+_Key: TypeAlias = tuple[str | None, str, Part | None]
 
 
 class ScoreFile:
-    """Scores by preset, metric and, for speed, regime; each is on disk before the next is measured."""
+    """Scores by preset, metric and, for some, part of it; each is on disk before the next is measured."""
 
     def __init__(self, path: Path) -> None:
         """Read what is there, without a last line that a kill tore.
@@ -34,13 +40,13 @@ class ScoreFile:
         """Every score once."""
         return self._by_key.values()
 
-    def find(self, preset: str | None, metric: str, regime: Regime | None = None) -> dict[str, Any] | None:
+    def find(self, preset: str | None, metric: str, part: Part | None = None) -> dict[str, Any] | None:
         """The row of a score, or None if it is yet to be measured; preset None is for anchors."""
-        return self._by_key.get((preset, metric, regime))
+        return self._by_key.get((preset, metric, part))
 
-    def value(self, preset: str | None, metric: str) -> float | None:
+    def value(self, preset: str | None, metric: str, part: Part | None = None) -> float | None:
         """A score alone."""
-        row = self.find(preset, metric)
+        row = self.find(preset, metric, part)
         return None if row is None else row["value"]
 
     def append(self, row: dict[str, Any]) -> None:
@@ -50,5 +56,9 @@ class ScoreFile:
 
 
 def _key(row: dict[str, Any]) -> _Key:
-    regime = Regime(row["batch"], row["context_tokens"]) if "batch" in row else None
-    return row["preset"], row["metric"], regime
+    part: Part | None = None
+    if "batch" in row:
+        part = Regime(row["batch"], row["context_tokens"])
+    elif "cut" in row:
+        part = Cut(row["cut"])
+    return row["preset"], row["metric"], part

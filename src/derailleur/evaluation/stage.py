@@ -4,28 +4,33 @@ scores.jsonl   rows {"preset", "placement", "metric", "value", ...}, in the orde
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import Field
 
 from derailleur.config import Config
 from derailleur.engine import Engine, EngineConfig
-from derailleur.errors import UserError
+from derailleur.errors import DataError, UserError
 from derailleur.evaluation.heldout import compress, read_heldout
 from derailleur.evaluation.infilling import InfillingConfig, choose_problems, score_infilling
-from derailleur.evaluation.loss import LossConfig, score_loss
+from derailleur.evaluation.loss import LossConfig, LossScore, score_loss
+from derailleur.evaluation.recall import RecallScore, RecallScorer
+from derailleur.evaluation.recall_places import Place, RecallConfig, choose_places
 from derailleur.evaluation.results import collect_results
 from derailleur.evaluation.scores import (
     ANCHORS,
     BITS_PER_BYTE,
     DECODE_SPEED,
+    IDENTIFIER_RECALL,
     INFILLING_EXACT_MATCH,
     NEXT_TOKEN_ACCURACY,
+    RECALL_GAIN,
     ScoreFile,
 )
 from derailleur.evaluation.speed import SpeedConfig
@@ -35,7 +40,7 @@ from derailleur.placement.presets import load_presets
 from derailleur.tokens import Tokenizer
 from derailleur.tokens.documents import Document
 
-VERSION = 1
+VERSION = 2
 
 log = logging.getLogger(__name__)
 
@@ -46,25 +51,29 @@ class Task(StrEnum):
     SPEED = "speed"
     LOSS = "loss"
     INFILL = "infill"
+    RECALL = "recall"
 
 
 class EvaluateConfig(Config):
     """Configuration of stage `evaluate`."""
 
-    tasks: tuple[Task, ...] = Field(tuple(Task), min_length=1, description="any of speed, loss, infill")
+    tasks: tuple[Task, ...] = Field(
+        tuple(Task), min_length=1, description="any of speed, loss, infill, recall"
+    )
     presets: tuple[str, ...] = Field(
         (), description="names of presets, or placements in any spelling; every preset if empty"
     )
-    max_bytes: int = Field(1_000_000, gt=0, description="held-out files chosen for loss and infill, bytes")
+    max_bytes: int = Field(1_000_000, gt=0, description="held-out files chosen for all but speed, bytes")
     loss: LossConfig = Field(LossConfig(), description="bits per byte, next-token accuracy")
-    infilling: InfillingConfig = Field(InfillingConfig(), description="single-line infilling")
+    infilling: InfillingConfig = Field(InfillingConfig(), description="infilling by kind of hole")
+    recall: RecallConfig = Field(RecallConfig(), description="identifier recall over distance")
     speed: SpeedConfig = Field(SpeedConfig(), description="decode speed")
     engine: EngineConfig = Field(
         # No prompt is asked twice: what it leaves behind would only take memory.
         EngineConfig(prefix_cache=False),
         description="the engine that decodes",
     )
-    seed: int = Field(0, ge=0, description="of the choice of held-out files and lines")
+    seed: int = Field(0, ge=0, description="of the choice of held-out files, lines and names")
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of its own for each purpose, so that none depends on what others drew."""
@@ -86,6 +95,10 @@ class _Bench:
     @property
     def trained_context(self) -> int:
         return self.engine.decoder.config.max_positions
+
+    @property
+    def device(self) -> torch.device:
+        return self.engine.decoder.embed.weight.device
 
     def append(self, preset: str, metric: str, value: float, **details: Any) -> None:
         placement = str(self.placements[preset])
@@ -119,17 +132,19 @@ def evaluate(
     documents = _documents(config, corpus)
     scores = ScoreFile(out / "scores.jsonl")
     bench = _Bench(config, engine, tokenizer, placements, documents, scores, progress)
-    for task, measure in ((Task.SPEED, _speed), (Task.LOSS, _loss), (Task.INFILL, _infill)):
+    for task, measure in _TASKS.items():
         if task in config.tasks:
             measure(bench)
     return collect_results(scores, placements, documents)
 
 
 def _documents(config: EvaluateConfig, corpus: Path | None) -> list[Document]:
-    if not {Task.LOSS, Task.INFILL} & set(config.tasks):
+    if set(config.tasks) == {Task.SPEED}:
         return []
     if corpus is None:
-        raise UserError("loss and infill need --corpus: a curate folder, or Parquet or JSONL with 'content'")
+        raise UserError(
+            "all tasks but speed need --corpus: a curate folder, or Parquet or JSONL with 'content'"
+        )
     return read_heldout(corpus, max_bytes=config.max_bytes, rng=config.rng("files"))
 
 
@@ -169,19 +184,29 @@ def _loss(bench: _Bench) -> None:
     for preset, placement in bench.placements.items():
         if bench.scores.find(preset, NEXT_TOKEN_ACCURACY):
             continue
-        score = score_loss(
+        scores = _loss_by_language(bench, preset, placement)
+        score = sum(scores.values(), LossScore())
+        size = {"tokens": score.num_tokens, "bytes": score.num_bytes}
+        languages = {name: own.row() for name, own in scores.items() if name}
+        bench.append(preset, BITS_PER_BYTE, score.bits_per_byte, nats=score.nats, **size, languages=languages)
+        bench.append(preset, NEXT_TOKEN_ACCURACY, score.next_token_accuracy, **size)
+
+
+def _loss_by_language(bench: _Bench, preset: str, placement: Placement) -> dict[str, LossScore]:
+    """The score of the files of each language; '' where the corpus names none."""
+    return {
+        language: score_loss(
             bench.engine.decoder,
             bench.tokenizer,
-            bench.documents,
+            [document for document in bench.documents if document.language == language],
             placement,
             bench.config.loss,
             context=bench.trained_context,
-            device=bench.engine.decoder.embed.weight.device,
-            progress=_labelled(bench.progress, f"loss {preset}"),
+            device=bench.device,
+            progress=_labelled(bench.progress, f"loss {preset} {language}".rstrip()),
         )
-        size = {"tokens": score.num_tokens, "bytes": score.num_bytes}
-        bench.append(preset, BITS_PER_BYTE, score.bits_per_byte, nats=score.nats, **size)
-        bench.append(preset, NEXT_TOKEN_ACCURACY, score.next_token_accuracy, **size)
+        for language in sorted({document.language for document in bench.documents})
+    }
 
 
 def _infill(bench: _Bench) -> None:
@@ -189,18 +214,71 @@ def _infill(bench: _Bench) -> None:
         log.warning("evaluate: infilling is left out; the tokenizer has no fill-in-the-middle tokens")
         return
     settings = bench.config.infilling
-    problems = choose_problems(bench.documents, settings.num_problems, bench.config.rng("lines"))
+    for cut in settings.cuts:
+        rng = bench.config.rng("lines")
+        problems = choose_problems(bench.documents, cut, settings.num_problems, rng)
+        for preset, placement in bench.placements.items():
+            if bench.scores.find(preset, INFILLING_EXACT_MATCH, cut):
+                continue
+            score = score_infilling(
+                bench.engine,
+                bench.tokenizer,
+                problems,
+                placement,
+                max_tokens=settings.longest_answer(cut),
+                within_line=cut.within_line,
+                progress=_labelled(bench.progress, f"infill {cut} {preset}"),
+            )
+            bench.append(
+                preset,
+                INFILLING_EXACT_MATCH,
+                score.exact_match,
+                cut=cut,
+                problems=score.num_problems,
+                interval=list(score.interval),
+                edit_similarity=score.edit_similarity,
+            )
+
+
+def _recall(bench: _Bench) -> None:
+    settings = bench.config.recall
+    try:
+        places = choose_places(
+            bench.documents, bench.tokenizer, settings, bench.trained_context, bench.config.rng("names")
+        )
+    except DataError as error:
+        if len(bench.config.tasks) == 1:
+            raise
+        log.warning("evaluate: identifier recall is left out; %s", error)
+        return
+    scorer = RecallScorer(
+        bench.engine.decoder, bench.tokenizer, batch_tokens=settings.batch_tokens, device=bench.device
+    )
     for preset, placement in bench.placements.items():
-        if bench.scores.find(preset, INFILLING_EXACT_MATCH):
+        if bench.scores.find(preset, RECALL_GAIN):
             continue
-        progress = _labelled(bench.progress, f"infill {preset}")
-        score = score_infilling(
-            bench.engine, bench.tokenizer, problems, placement, settings, progress=progress
-        )
-        interval = list(score.interval)
-        bench.append(
-            preset, INFILLING_EXACT_MATCH, score.exact_match, problems=score.num_problems, interval=interval
-        )
+        score = scorer.score(places, placement, progress=_labelled(bench.progress, f"recall {preset}"))
+        buckets = _by_bucket(places, score)
+        trained = score.where([not place.bucket.beyond_context for place in places])
+        size = {"places": len(trained.answers)}
+        bench.append(preset, IDENTIFIER_RECALL, trained.exact_match, **size, buckets=buckets)
+        bench.append(preset, RECALL_GAIN, trained.gain_nats, **size)
+
+
+def _by_bucket(places: Sequence[Place], score: RecallScore) -> list[dict[str, Any]]:
+    rows = []
+    for bucket in dict.fromkeys(place.bucket for place in places):
+        own = score.where([place.bucket == bucket for place in places])
+        rows.append(asdict(bucket) | own.row())
+    return rows
+
+
+_TASKS: dict[Task, Callable[[_Bench], None]] = {
+    Task.SPEED: _speed,
+    Task.LOSS: _loss,
+    Task.INFILL: _infill,
+    Task.RECALL: _recall,
+}
 
 
 def _labelled(progress: Progress, name: str) -> Progress:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from derailleur.errors import DataError
 
 SPLITS = ("train", "heldout")
-_COLUMNS = ("id", "path", "split", "content")
+_COLUMNS = ("id", "path", "language", "split", "content")
 _PARQUET = ".parquet"
 _JSONL = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _ROWS_PER_READ = 256
@@ -27,12 +27,14 @@ class Document:
     Attributes:
         id: the corpus's own, or the SHA-256 of the content.
         split: `train` or `heldout`.
+        language: as the corpus names it; '' where it does not.
     """
 
     id: str
     path: str
     split: str
     content: str
+    language: str = ""
 
     @property
     def num_bytes(self) -> int:
@@ -101,7 +103,7 @@ def _document(row: dict[str, Any], where: str, heldout_fraction: float) -> Docum
         split = "heldout" if unit_hash(path or identity) < heldout_fraction else "train"
     if split not in SPLITS:
         raise DataError(f"{where}: column 'split' holds {split!r}, expected {' or '.join(SPLITS)}")
-    return Document(identity, path, split, content)
+    return Document(identity, path, split, content, str(row.get("language") or ""))
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
