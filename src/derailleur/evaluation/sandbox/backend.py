@@ -57,7 +57,7 @@ class Process(Protocol):
 class BackEnd(Protocol):
     """One way to confine programs; one object a worker.
 
-    The constructor raises `RefusedError` where the machine does not let it work, after running a trivial program.
+    The constructor raises `RefusedError` where the machine does not let it work.
     """
 
     name: str

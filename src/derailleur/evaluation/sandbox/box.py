@@ -16,12 +16,14 @@ from derailleur.evaluation.sandbox.backend import BackEnd, Exit
 from derailleur.evaluation.sandbox.channel import Channel
 from derailleur.evaluation.sandbox.job import End, Job, Outcome
 from derailleur.evaluation.sandbox.memory_files import sealed
+from derailleur.evaluation.sandbox.memory_use import memory_bytes
 
 Reply = Callable[[bytes], bytes | None]
 """Called with each line that a guest writes on its channel; what it returns is sent back."""
 
 _BLOCK_BYTES = 1 << 16
-_CPU_CLOCK_SECONDS = 0.05  # how far the kernel's accounting may lag behind the limit that it applied
+_MEMORY_EVERY_SECONDS = 0.1
+_CPU_SHARE = 0.5  # of its limit, that a process killed for it has had at least: the kernel counts clock ticks
 
 
 class Box:
@@ -40,6 +42,7 @@ class Box:
         self._limits = job.limits
         self._started = time.monotonic()
         self._deadline = self._started + job.limits.wall_seconds
+        self._next_look = self._started + _MEMORY_EVERY_SECONDS
         self._end: End | None = None
         self._outcome: Outcome | None = None
         ours, theirs = socket.socketpair()
@@ -113,9 +116,8 @@ class Box:
 
     def _step(self, until: float) -> None:
         """Wait until something happens, and deal with it."""
-        patience = max(0.0, min(until, self._deadline) - time.monotonic())
         ended = False
-        for descriptor, event in self._poll.poll(patience * 1000):
+        for descriptor, event in self._poll.poll(self._patience(until)):
             if descriptor == self._process.pidfd:
                 ended = True
             elif descriptor in self._streams:
@@ -124,13 +126,31 @@ class Box:
                 self._exchange(event)
         if ended:
             self._finish()
-        elif time.monotonic() >= self._deadline:
+        elif self._end is None:
+            self._enforce()
+
+    def _patience(self, until: float) -> float | None:
+        """How long to wait for an event, milliseconds; None once the program was killed."""
+        if self._end is not None:
+            return None
+        seconds = min(until, self._deadline) - time.monotonic()
+        if not self._process.memory_limited:
+            seconds = min(seconds, _MEMORY_EVERY_SECONDS)
+        return max(0.0, seconds) * 1000
+
+    def _enforce(self) -> None:
+        """Apply the limits that the kernel does not."""
+        now = time.monotonic()
+        if now >= self._deadline:
             self._stop(End.TIMEOUT)
+        elif not self._process.memory_limited and now >= self._next_look:
+            self._next_look = now + _MEMORY_EVERY_SECONDS
+            if memory_bytes(self._process.pidfd) > self._limits.memory_bytes:
+                self._stop(End.MEMORY)
 
     def _stop(self, end: End) -> None:
         """Kill the program for a reason of ours; the first one counts."""
         self._end = self._end or end
-        self._deadline = float("inf")
         self._process.kill()
 
     def _exchange(self, event: int) -> None:
@@ -193,6 +213,6 @@ def _end_of(exit_: Exit, cpu_seconds: int) -> End:
         return End.SANDBOX
     if exit_.out_of_memory:
         return End.MEMORY
-    if exit_.code == -signal.SIGKILL and exit_.cpu_seconds >= cpu_seconds - _CPU_CLOCK_SECONDS:
+    if exit_.code == -signal.SIGKILL and exit_.cpu_seconds >= cpu_seconds * _CPU_SHARE:
         return End.TIMEOUT
     return End.EXITED

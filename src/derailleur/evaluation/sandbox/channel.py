@@ -25,7 +25,7 @@ class Channel:
         self._socket = ours
         self._most_bytes = most_bytes
         self._held_bytes = 0
-        self._partial = b""
+        self._partial = bytearray()
         self._unsent = b""
         self.lines: deque[bytes] = deque()
         self.open = True
@@ -73,8 +73,11 @@ class Channel:
                 block = b""
             self.open = bool(block)
             self._held_bytes += len(block)
-            *lines, self._partial = (self._partial + block).split(b"\n")
-            self.lines.extend(lines)
+            first, *others = block.split(b"\n")
+            self._partial += first
+            for line in others:
+                self.lines.append(bytes(self._partial))
+                self._partial = bytearray(line)
             if self._held_bytes > self._most_bytes:
                 return False
         return True

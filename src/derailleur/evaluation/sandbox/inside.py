@@ -1,8 +1,9 @@
-"""What happens in a new box between the clone and the program: its own file systems, files, limits, then nothing.
+"""What happens in a new box between the clone and the program.
 
 Standard library only.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -74,6 +75,7 @@ def become_program(
         os.chdir(_FOLDER)
         if request.files is not None:
             write_files(files)
+        _volunteer_for_oom()
         os.setsid()
         linux.die_with_parent()
         confinement.limit_resources(request.limits)
@@ -109,6 +111,12 @@ def _mount_own(disk_bytes: int) -> None:
         linux.mount("tmpfs", "/proc", "tmpfs", flags | linux.MS_RDONLY, "size=4k")
 
 
+def _volunteer_for_oom() -> None:
+    """Be killed before the launcher, and before anything else of the machine, where memory runs out."""
+    with contextlib.suppress(FileNotFoundError), open("/proc/self/oom_score_adj", "w") as stream:
+        stream.write("1000")
+
+
 def write_files(packed: int) -> None:
     with open(packed, "rb") as stream:
         for path, size in json.loads(stream.readline()):
@@ -136,8 +144,8 @@ def run_guest(guest: Callable[[], None]) -> NoReturn:
         guest()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        traceback.print_exception(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
         code = 1
     for stream in (sys.stdout, sys.stderr):
         try:

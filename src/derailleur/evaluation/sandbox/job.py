@@ -23,18 +23,19 @@ class Job:
     """One program.
 
     Attributes:
-        command: what is executed in the working folder, the first part found on the box's PATH (`python`, `node`,
-            `java`, `javac`, `sh`) or absolute. `("python", "-m", GUEST)` of a warm guest is forked, not executed.
+        command: what is executed in the working folder, the first part found on the box's PATH (`python`,
+            `node`, `java`, `javac`, `sh`) or absolute. `("python", "-m", "guest")` is the warm guest: forked,
+            not executed.
         files: content by path in the working folder `/tmp/box`, written before the start.
-        stdin: standard input; empty at once where it is empty.
-        peer: the socket that the program gets as descriptor 4, to speak to another program; closed here after the
-            start.
+        stdin: standard input; at its end at once where it is empty.
+        peer: the socket that the program gets as descriptor 4, to speak to another program; closed here
+            after the start.
     """
 
     command: tuple[str, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)
     stdin: bytes = b""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     peer: socket.socket | None = None
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import derailleur
 from derailleur.evaluation.sandbox import inside, launcher, root
 from derailleur.evaluation.sandbox.backend import Exit, RefusedError
+from derailleur.evaluation.sandbox.cgroups import Group, Share
 from derailleur.evaluation.sandbox.job import Job
 from derailleur.evaluation.sandbox.memory_files import sealed
 
@@ -42,15 +43,15 @@ def _start(module: str, control: socket.socket, python: str) -> subprocess.Popen
 class BoxProcess:
     """The process that a program lives and dies with, as the launcher tells of it."""
 
-    memory_limited = False
-
-    def __init__(self, life: socket.socket) -> None:
+    def __init__(self, life: socket.socket, share: Share | None) -> None:
         """Wait until it is cloned.
 
         Raises:
             RefusedError: if it could not be.
         """
         self._life = life
+        self._share = share
+        self.memory_limited = share is not None
         self._started = False
         self._trouble = ""
         self._ended: tuple[int, float, int] | None = None
@@ -58,6 +59,7 @@ class BoxProcess:
         while self.pidfd < 0:
             if not self._receive():
                 life.close()
+                self._give_back()
                 raise RefusedError(self._trouble or "the launcher ended")
 
     def kill(self) -> None:
@@ -71,11 +73,15 @@ class BoxProcess:
             pass
         self._life.close()
         os.close(self.pidfd)
+        out_of_memory = self._give_back()
         if self._ended is None:
             return Exit(-signal.SIGKILL, trouble="the launcher ended")
         code, cpu_seconds, memory_bytes = self._ended
         trouble = self._trouble or ("" if self._started else "ended while the box was set up")
-        return Exit(code, cpu_seconds, memory_bytes, trouble=trouble)
+        return Exit(code, cpu_seconds, memory_bytes, out_of_memory and code != 0, trouble)
+
+    def _give_back(self) -> bool:
+        return self._share is not None and self._share.give_back()
 
     def _receive(self) -> bool:
         """Take in one message; False when there will be no more."""
@@ -115,6 +121,7 @@ class Launched:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._launcher = _start(self.module, theirs, python)
+        self._group = Group.of_worker(self._launcher.pid)
         try:
             self._control.settimeout(_START_SECONDS)
             self._control.send(str(Path(derailleur.__file__).parent.parent).encode())
@@ -135,18 +142,23 @@ class Launched:
         files = sealed(inside.pack_files(dict(job.files))) if job.files else None
         if files is not None:
             passed.insert(1, files)
+        share = self._group.share(job.limits) if self._group else None
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], passed)
         except OSError as error:
             life.close()
+            if share:
+                share.give_back()
             raise RefusedError(f"the launcher is gone: {error}") from None
         finally:
             theirs.close()
             if files is not None:
                 os.close(files)
-        return self.process(life)
+        return self.process(life, share)
 
     def close(self) -> None:
         """End the launcher and with it every box."""
         self._control.close()
         self._launcher.wait()
+        if self._group:
+            self._group.remove()

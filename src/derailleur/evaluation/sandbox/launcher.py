@@ -1,15 +1,16 @@
 """The launcher: a small process, one a worker, that clones a box for each program.
 
-It is started with the environment of a box and nothing else of the host, moves into a root, network and process
-namespaces of its own, gives up root, imports the warm guest, and then serves. Of a job it sees the command, the
-limits and the descriptors, never contents: a forked program can read all of the launcher's memory.
+It is started with the environment of a box and nothing else of the host, moves into a root, network and
+process namespaces of its own, gives up root, imports the warm guest, and then serves. Of a job it sees the
+command, the limits and the descriptors, never contents: a forked program can read all of its memory.
 
-It ends, and every box with it, when the supervisor's end of the control socket closes: it is process 1 of its process
-namespace. A parent-death signal would not do: it follows the thread that started the launcher, not the supervisor.
+It ends, and every box with it, when the supervisor's end of the control socket closes: it is process 1 of its
+process namespace. A parent-death signal would not do: it follows the thread that started the launcher.
 
 Standard library only.
 """
 
+import contextlib
 import fcntl
 import gc
 import importlib.util
@@ -47,6 +48,7 @@ def main() -> None:
             control.close()
             os.waitpid(launcher, 0)
             os._exit(0)
+        _survive_oom()
         root.enter(settings["binds"])
         if private_user is not None:
             become(private_user)
@@ -108,6 +110,15 @@ def become(user: int) -> None:
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
     linux.set_dumpable()
+
+
+def _survive_oom() -> None:
+    """Be no victim where memory runs out: boxes are. Only root may say so.
+
+    By the file's former name, which, unlike `oom_score_adj`, leaves alone what score a box may fall back to.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/oom_adj", "w") as stream:
+        stream.write("-17")
 
 
 def import_guest(path: str | None) -> Callable[[], None] | None:
@@ -180,10 +191,7 @@ def _tell_end(pidfd: int, pid: int, life: socket.socket) -> None:
     _, status, usage = os.wait4(pid, 0)
     os.close(pidfd)
     code = os.waitstatus_to_exitcode(status)
-    try:
-        life.send(
-            ENDED + json.dumps([code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024]).encode()
-        )
-    except OSError:  # the supervisor no longer cares
-        pass
+    ended = [code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024]
+    with contextlib.suppress(OSError):  # the supervisor no longer cares
+        life.send(ENDED + json.dumps(ended).encode())
     life.close()

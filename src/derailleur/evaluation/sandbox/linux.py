@@ -33,6 +33,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -66,8 +67,8 @@ def _checked(result: int, what: str) -> int:
 def clone(flags: int) -> tuple[int, int]:
     """`fork` into new namespaces.
 
-    Unlike `unshare` and `fork`, the caller itself stays where it is. The call is made with the GIL held, between
-    CPython's own fork hooks, so that the child is a sound interpreter.
+    Unlike `unshare` and `fork`, the caller itself stays where it is. The call is made with the GIL held,
+    between CPython's own fork hooks, so that the child is a sound interpreter.
 
     Args:
         flags: CLONE_NEW*.
@@ -122,6 +123,11 @@ def pivot_root(new: str) -> None:
 def die_with_parent() -> None:
     """Be killed when the thread that started this process ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every process below this one whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_dumpable() -> None:

@@ -1,7 +1,7 @@
 """The file system that a worker's programs see: system folders read-only, nothing else of the host.
 
-Built by the launcher on an empty tmpfs of its own mount namespace, then made the root. Each box later mounts its own
-/tmp, /dev/shm and /proc over the empty folders that are left for them here. Standard library only.
+Built by the launcher on an empty tmpfs of its own mount namespace, then made the root. Each box later mounts
+its own /tmp, /dev/shm and /proc over the folders that are left for them here. Standard library only.
 """
 
 import glob

@@ -1,14 +1,18 @@
 """One worker that runs untrusted programs, and the choice of what confines them."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from derailleur.errors import ArgumentError
 from derailleur.evaluation.sandbox.backend import BackEnd, RefusedError
 from derailleur.evaluation.sandbox.box import Box, Reply
 from derailleur.evaluation.sandbox.job import End, Job, Outcome
-from derailleur.evaluation.sandbox.namespaces import Namespaces
+
+_CONFINED = ("namespaces", "bubblewrap", "landlock")
+_UNCONFINED = "unsafe"
 
 
 class Sandbox:
@@ -56,6 +60,46 @@ class Sandbox:
         self.back_end.close()
 
 
-def open_sandbox(*, binds: Mapping[str, str] | None = None, guest: Path | None = None) -> Sandbox:
-    """Open a worker's sandbox."""
-    return Sandbox(Namespaces(binds=binds, guest=guest))
+def open_sandbox(
+    back_end: str | None = None,
+    *,
+    unsafe: bool = False,
+    binds: Mapping[str, str] | None = None,
+    guest: Path | None = None,
+) -> Sandbox:
+    """Open the sandbox of one worker, confined as well as this machine allows.
+
+    Args:
+        back_end: `namespaces`, `bubblewrap` or `landlock`; by default the first of these that works.
+        unsafe: where none of them works, run programs without confinement.
+        binds: path inside by path on the host: files and folders that programs may read, beside the system's.
+        guest: a Python file with a `main`, forked for the command `python -m guest`; default the package's.
+
+    Raises:
+        RefusedError: if none works; the message says what each lacks.
+    """
+    known = [*_CONFINED, *([_UNCONFINED] if unsafe else [])]
+    if back_end is not None and back_end not in known:
+        raise ArgumentError(f"sandbox: unknown back end '{back_end}', expected one of {', '.join(known)}")
+    refusals = []
+    for name in known if back_end is None else [back_end]:
+        try:
+            return _opened(name, binds or {}, guest)
+        except RefusedError as refusal:
+            refusals.append(f"{name}: {refusal}")
+    raise RefusedError(f"no sandbox works here: {'; '.join(refusals)}")
+
+
+def _opened(name: str, binds: Mapping[str, str], guest: Path | None) -> Sandbox:
+    """A sandbox that has run a trivial program.
+
+    Raises:
+        RefusedError: if the back end does not work here.
+    """
+    back_end = getattr(import_module(f"derailleur.evaluation.sandbox.{name}"), name.capitalize())
+    sandbox = Sandbox(back_end(binds=binds, guest=guest))
+    outcome = sandbox.run(Job(("true",)))
+    if outcome.end is not End.EXITED or outcome.code != 0:
+        sandbox.close()
+        raise RefusedError(outcome.detail or f"a trivial program ended with {outcome.end}, {outcome.code}")
+    return sandbox
