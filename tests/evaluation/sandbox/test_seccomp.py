@@ -17,6 +17,7 @@ _HEADERS = {
     1: Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     2: Path("/usr/include/asm-generic/unistd.h"),
 }
+_ALL = ",".join((seccomp._REFUSED, seccomp._REFUSED_ON_THE_HOST, seccomp._CHECKED))
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER_MODE = 38, 22, 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
@@ -62,7 +63,7 @@ def _call(number: int, *arguments: int) -> Callable[[], int]:
 
 def _number(name: str) -> int:
     machine = seccomp._MACHINES[os.uname().machine]
-    return (machine.numbers(seccomp._REFUSED) | machine.numbers(seccomp._CHECKED))[name]
+    return machine.numbers(_ALL)[name]
 
 
 @pytest.mark.parametrize("column", [1, 2], ids=["x86_64", "aarch64"])
@@ -70,9 +71,9 @@ def test_the_numbers_are_the_kernels(column: int) -> None:
     if not _HEADERS[column].exists():
         pytest.skip(f"{_HEADERS[column]} is missing (package linux-libc-dev)")
     defined = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", _HEADERS[column].read_text()))
-    table = seccomp._Machine(0, column).numbers(f"{seccomp._REFUSED},{seccomp._CHECKED}")
+    table = seccomp._Machine(0, column).numbers(_ALL)
     assert len(table) > 80
-    newer = {"statmount", "listmount", "memfd_secret", "process_mrelease", "quotactl_fd", "mount_setattr"}
+    newer = {"statmount", "listmount", "memfd_secret", "process_mrelease", "quotactl_fd", "fchmodat2"}
     assert {name: defined[name] for name in table if name in defined} == {
         name: str(number) for name, number in table.items() if name in defined
     }
@@ -135,10 +136,32 @@ def test_programs_still_fork_and_speak_to_their_children() -> None:
     assert _filtered(_fork_and_pair, seccomp.filter_program()) == 0
 
 
-def test_without_unix_sockets_only_pairs_are_left() -> None:
-    program = seccomp.filter_program(unix_sockets=False)
+def test_without_namespaces_only_pairs_of_sockets_are_left() -> None:
+    program = seccomp.filter_program(namespaces=False)
     assert _filtered(_call(_number("socket"), socket.AF_UNIX, socket.SOCK_STREAM, 0), program) == errno.EPERM
     assert _filtered(_fork_and_pair, program) == 0
+
+
+def test_without_namespaces_files_are_not_changed_by_name(tmp_path: Path) -> None:
+    def change() -> int:
+        changes: list[Callable[[], None]] = [
+            lambda: tmp_path.chmod(0o700),
+            lambda: os.utime(tmp_path, (0, 0)),
+            lambda: os.chown(tmp_path, os.getuid(), os.getgid()),
+            lambda: os.setxattr(tmp_path, "user.x", b"x"),
+            lambda: os.truncate(tmp_path / "file", 0),
+        ]
+        made = 0
+        for action in changes:
+            try:
+                action()
+                made += 1
+            except OSError as error:
+                made += error.errno != errno.EPERM
+        return made
+
+    (tmp_path / "file").write_bytes(b"x")
+    assert _filtered(change, seccomp.filter_program(namespaces=False)) == 0
 
 
 def test_an_unknown_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 def descendants(pid: int) -> Iterator[int]:
     """The children of a process and theirs, ended ones that nobody waited for included.
 
-    Processes that start or end meanwhile may be missed: who wants all of them asks again until nothing is new.
+    Processes that start or end meanwhile may be missed: who wants all of them asks until nothing is new.
     """
     for path in glob.glob(f"/proc/{pid}/task/*/children"):
         children: list[str] = []

@@ -38,6 +38,12 @@ shmget 29 194, shmctl 31 195, shmat 30 196, shmdt 67 197, semget 64 190, semctl 
 semop 65 193, msgget 68 186, msgctl 71 187, msgrcv 70 188, msgsnd 69 189, mq_open 240 180, mq_unlink 241 181,
 memfd_create 319 279, memfd_secret 447 447
 """
+# What reaches the host's files by name, past Landlock, where a program has no root of its own.
+_REFUSED_ON_THE_HOST = """
+chmod 90 -, fchmodat 268 53, fchmodat2 452 452, chown 92 -, lchown 94 -, fchownat 260 54, truncate 76 45,
+utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88, setxattr 188 5, lsetxattr 189 6,
+removexattr 197 14, lremovexattr 198 15, inotify_add_watch 254 27
+"""
 _CHECKED = """
 clone 56 220, clone3 435 435, socket 41 198, socketpair 53 199, mmap 9 222, prlimit64 302 261
 """
@@ -94,15 +100,15 @@ class _Machine:
 _MACHINES = {"x86_64": _Machine(0xC000003E, 1), "aarch64": _Machine(0xC00000B7, 2)}
 
 
-def filter_program(*, unix_sockets: bool = True) -> bytes:
+def filter_program(*, namespaces: bool = True) -> bytes:
     """The filter for this machine, an array of `struct sock_filter` of 8 bytes each.
 
     A refused call fails with EPERM; clone3, whose flags a filter cannot see, and calls newer than this list
     do not exist (ENOSYS). A call of a foreign architecture kills.
 
     Args:
-        unix_sockets: whether socket() may make Unix sockets; they reach what the box's network namespace and
-            files let them reach. Other families never are allowed.
+        namespaces: whether the program has a root and a network of its own. If so it may make Unix sockets and
+            change the modes and times of the files that it sees; if not, both would reach the host.
 
     Raises:
         UserError: if the machine is of another architecture.
@@ -110,10 +116,10 @@ def filter_program(*, unix_sockets: bool = True) -> bytes:
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         raise UserError(f"no system call filter for {platform.machine()}, only for {', '.join(_MACHINES)}")
-    return b"".join(_instructions(machine, unix_sockets=unix_sockets))
+    return b"".join(_instructions(machine, namespaces=namespaces))
 
 
-def _instructions(machine: _Machine, *, unix_sockets: bool) -> Iterator[bytes]:
+def _instructions(machine: _Machine, *, namespaces: bool) -> Iterator[bytes]:
     checked = machine.numbers(_CHECKED)
     yield _instruction(_LOAD, _MACHINE_OFFSET)
     yield _instruction(_IF_EQUAL, machine.audit, skip_if=1)
@@ -125,11 +131,12 @@ def _instructions(machine: _Machine, *, unix_sockets: bool) -> Iterator[bytes]:
     yield _instruction(_RETURN, _ERRNO | ENOSYS)
     yield _instruction(_IF_EQUAL, checked["clone3"], skip_unless=1)
     yield _instruction(_RETURN, _ERRNO | ENOSYS)
-    for number in machine.numbers(_REFUSED).values():
+    refused = _REFUSED if namespaces else f"{_REFUSED},{_REFUSED_ON_THE_HOST}"
+    for number in machine.numbers(refused).values():
         yield _instruction(_IF_EQUAL, number, skip_unless=1)
         yield _instruction(_RETURN, _ERRNO | EPERM)
-    families = socket.AF_UNIX if unix_sockets else _WHOLE  # no family has that number
-    for check in (*_CHECKS, _Check("socket", 0, _WHOLE, families, unless=True)):
+    family = socket.AF_UNIX if namespaces else _WHOLE  # the number of no family
+    for check in (*_CHECKS, _Check("socket", 0, _WHOLE, family, unless=True)):
         yield _instruction(_IF_EQUAL, checked[check.name], skip_unless=5)
         yield _instruction(_LOAD, _ARGUMENTS_OFFSET + 8 * check.argument)  # the low half: all are 32 bits
         yield _instruction(_AND, check.mask)

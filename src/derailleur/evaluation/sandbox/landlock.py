@@ -1,0 +1,36 @@
+"""The back end of Landlock: the lesser one, for machines that allow no namespaces at all.
+
+A program reads what a root of `root.enter` would hold, writes to a folder of its own in the host's temporary
+folder, makes no connections, and, from Linux 6.12 on, signals no process of others. Else it is not isolated: it
+sees the host's process ids and which files exist, and its files are limited one by one but not together. It may
+not change the mode or the times of a file, not even of its own.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from derailleur.evaluation.sandbox import root, ruleset
+from derailleur.evaluation.sandbox.backend import RefusedError
+from derailleur.evaluation.sandbox.kept import Kept, shared_python, with_guests
+
+# What interpreters ask of the machine; of /proc nothing else, so that other processes stay out of reach.
+_MACHINE = ("/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/sys/devices/system/cpu")
+
+
+class Landlock(Kept):
+    """Programs that gave up files, connections and signals; those of root have a user id each."""
+
+    name = "landlock"
+
+    def __init__(self, *, binds: Mapping[str, str] | None = None, guest: Path | None = None) -> None:
+        """Try it; see `Kept`."""
+        if not ruleset.version():
+            raise RefusedError("the kernel has no Landlock (Linux 5.13, enabled at boot)")
+        python = shared_python()
+        readable = [
+            *root.readable(str(Path(python).parents[1])),
+            *root.DEVICES,
+            *_MACHINE,
+            *with_guests(binds),
+        ]
+        super().__init__(binds=binds, guest=guest, python=python, readable=readable)
