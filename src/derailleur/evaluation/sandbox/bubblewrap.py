@@ -24,7 +24,7 @@ class Bubblewrap(Kept):
     name = "bubblewrap"
 
     def __init__(self, *, binds: Mapping[str, str] | None = None, guest: Path | None = None) -> None:
-        """Find `bwrap` and try it; see `Kept`."""
+        """Find `bwrap`; see `Kept`."""
         bwrap = shutil.which("bwrap")
         if bwrap is None:
             raise RefusedError("bwrap is not installed (package bubblewrap)")

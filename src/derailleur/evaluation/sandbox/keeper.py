@@ -1,8 +1,8 @@
 """The keeper: the launcher of the back ends that make no namespaces of our own.
 
-For each program it forks a warden, which adopts whatever the program leaves behind and, at the program's end
-or when the supervisor says so or is gone, kills and reaps all of it. As root the program gets a user id that no
-other process has. What else confines it, the settings say. Standard library only.
+For each program it forks a warden, which adopts whatever the program leaves behind and, at the program's
+end or when the supervisor says so or is gone, kills and reaps all of it. As root the program gets a user id that
+no other process has. What else confines it, the settings say. Standard library only.
 """
 
 import contextlib

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,10 @@ from pathlib import Path
 
 from derailleur.evaluation.sandbox import root
 from derailleur.evaluation.sandbox.backend import RefusedError
-from derailleur.evaluation.sandbox.job import Job
 from derailleur.evaluation.sandbox.keeper import Settings
 from derailleur.evaluation.sandbox.launched import PYTHON, BoxProcess, Launched
 
 GUESTS = Path(__file__).with_name("guests")
-_TRIAL = Job(("true",))
 
 
 class KeptProcess(BoxProcess):
@@ -43,7 +40,7 @@ class Kept(Launched):
         readable: Sequence[str] | None = None,
         private_user: bool = True,
     ) -> None:
-        """Start the keeper and a program that does nothing.
+        """Start the keeper.
 
         Args:
             binds: path that commands use by path on the host.
@@ -55,7 +52,7 @@ class Kept(Launched):
             RefusedError: where it cannot work.
         """
         guest = guest or GUESTS / "python.py"
-        settings: Settings = Settings(
+        settings = Settings(
             guest=str(guest) if guest.exists() else None,
             wrapper=list(wrapper),
             readable=None if readable is None else list(readable),
@@ -63,30 +60,6 @@ class Kept(Launched):
             private_user=private_user and os.geteuid() == 0,
         )
         super().__init__(settings.as_json(), python=python)
-        try:
-            self._try()
-        except RefusedError:
-            self.close()
-            raise
-
-    def _try(self) -> None:
-        errors, inner_errors = os.pipe()
-        null = os.open(os.devnull, os.O_RDWR)
-        try:
-            process = self.start(_TRIAL, (null, null, inner_errors, null))
-        finally:
-            os.close(null)
-            os.close(inner_errors)
-        ended = select.poll()
-        ended.register(process.pidfd, select.POLLIN)
-        ended.poll()
-        exit_ = process.wait()
-        with os.fdopen(errors, "rb") as stream:
-            said = stream.read().decode(errors="replace").strip()
-        if exit_.trouble or exit_.code:
-            raise RefusedError(
-                said.splitlines()[-1] if said else exit_.trouble or f"exit status {exit_.code}"
-            )
 
 
 def with_guests(binds: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """The back end of Landlock: the lesser one, for machines that allow no namespaces at all.
 
 A program reads what a root of `root.enter` would hold, writes to a folder of its own in the host's temporary
-folder, makes no connections, and, from Linux 6.12 on, signals no process of others. Else it is not isolated: it
-sees the host's process ids and which files exist, and its files are limited one by one but not together. It may
-not change the mode or the times of a file, not even of its own.
+folder, makes no connections, and, from Linux 6.12 on, signals no process of others. Else it is not isolated:
+it sees which files exist, and its files are limited one by one but not together. It may not change the mode or
+the times of a file, not even of its own.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Landlock(Kept):
     name = "landlock"
 
     def __init__(self, *, binds: Mapping[str, str] | None = None, guest: Path | None = None) -> None:
-        """Try it; see `Kept`."""
+        """See `Kept`."""
         if not ruleset.version():
             raise RefusedError("the kernel has no Landlock (Linux 5.13, enabled at boot)")
         python = shared_python()

@@ -101,5 +101,6 @@ def _opened(name: str, binds: Mapping[str, str], guest: Path | None) -> Sandbox:
     outcome = sandbox.run(Job(("true",)))
     if outcome.end is not End.EXITED or outcome.code != 0:
         sandbox.close()
-        raise RefusedError(outcome.detail or f"a trivial program ended with {outcome.end}, {outcome.code}")
+        said = outcome.stderr.decode(errors="replace").strip()
+        raise RefusedError(said or outcome.detail or f"a program that does nothing ended with {outcome.code}")
     return sandbox
