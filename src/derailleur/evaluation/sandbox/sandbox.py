@@ -1,10 +1,10 @@
 """One worker that runs untrusted programs, and the choice of what confines them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self, TypeVar
 
 from derailleur.errors import ArgumentError
 from derailleur.evaluation.sandbox.backend import BackEnd, RefusedError
@@ -15,12 +15,23 @@ _CONFINED = ("namespaces", "bubblewrap", "landlock")
 _UNCONFINED = "unsafe"
 
 
+class Companion(Protocol):
+    """What serves many programs of a worker, in a box of its own: a warm compiler."""
+
+    def close(self) -> None:
+        """Free it, after its box was ended; waits for a thread that still uses it."""
+
+
+AnyCompanion = TypeVar("AnyCompanion", bound=Companion)
+
+
 class Sandbox:
     """Runs programs, any number one after another; a context manager. One thread at a time uses it."""
 
     def __init__(self, back_end: BackEnd) -> None:
         """Take over a back end, made for this worker alone."""
         self.back_end = back_end
+        self._companions: dict[Callable[[Sandbox], Any], Companion] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -55,9 +66,17 @@ class Sandbox:
             box.wait()
             raise
 
+    def companion(self, make: Callable[["Sandbox"], AnyCompanion]) -> AnyCompanion:
+        """What `make` gives for this worker, made when first asked for and kept as long as the sandbox."""
+        if make not in self._companions:
+            self._companions[make] = make(self)
+        return self._companions[make]  # type: ignore[return-value]
+
     def close(self) -> None:
         """End every program and free the worker."""
         self.back_end.close()
+        for companion in list(self._companions.values()):
+            companion.close()
 
 
 def open_sandbox(
