@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from derailleur.engine import Engine, Generation
 from derailleur.errors import DataError
-from derailleur.evaluation.cuts import Cut, spans
-from derailleur.evaluation.infilling import InfillingConfig, choose_problems, score_infilling
+from derailleur.evaluation.cuts import Cut
+from derailleur.evaluation.infilling import choose_problems, score_infilling
 from derailleur.evaluation.intervals import wilson_interval
 from derailleur.placement import Placement
 from derailleur.tokens import Tokenizer

@@ -36,13 +36,13 @@ _QUOTED = r"'(?:\\.|[^'\\\n])*'?|\"(?:\\.|[^\"\\\n])*\"?"
 _BACKTICKS = r"`(?:\\.|[^`\\])*(?:`|\Z)"
 _CODE = (
     r"(?P<name>(?:[^\W\d]|\$)(?:\w|\$)*)|(?P<number>\.?\d(?:[eE][+-]|[\w.])*)|(?P<opening>[(\[{])"
-    r"|(?P<closing>[)\]}])|(?P<newline>\n)|(?P<operator>[-+*/%&|^<>=!:?~@]+|[^\s\w])"
+    r"|(?P<closing>[)\]}])|(?P<newline>\n)|(?P<operator>\.\.\.|[-+*/%&|^<>=!:?~@]+|[^\s\w])"
 )
 _WORDS_OF_ANY = (
     "and as break case catch class const continue def default do else enum export extends false final "
-    "finally fn for from func function if implements import in instanceof interface is let new not null or package "
-    "private protected public raise return self static struct super switch this throw throws trait true try "
-    "type typeof use using var void while with yield None True False nil undefined"
+    "finally fn for from func function if implements import in instanceof interface is let new not null "
+    "or package private protected public raise return self static struct super switch this throw throws "
+    "trait true try type typeof use using var void while with yield None True False nil undefined"
 )
 
 
