@@ -62,11 +62,11 @@ def _verdict_table(summary: Summary, num_rows: int) -> Table:
         caption=f"{summary.num_distinct:,} distinct, {summary.num_known:,} of them known from before, "
         f"{summary.num_retried:,} timed out and tried again alone",
     )
-    table.add_column("language")
+    table.add_column("verdict")
+    for language in summary.counts:
+        table.add_column(language, justify="right")
     for verdict in Verdict:
-        table.add_column(verdict.value, justify="right")
-    for language, verdicts in summary.counts.items():
-        table.add_row(language, *(f"{verdicts[verdict]:,}" for verdict in Verdict))
+        table.add_row(verdict.value, *(f"{counts[verdict]:,}" for counts in summary.counts.values()))
     return table
 
 

@@ -2,7 +2,7 @@
 
 from derailleur.evaluation.programs.limits import LanguageLimits
 from derailleur.evaluation.programs.row import Row
-from derailleur.evaluation.sandbox import Refused, open_sandbox
+from derailleur.evaluation.sandbox import RefusedError, open_sandbox
 from derailleur.evaluation.verdicts import Judgement, Verdict
 from derailleur.evaluation.verdicts.judge import VERSION, judge
 
@@ -31,7 +31,7 @@ class SandboxJudge:
         """Judge one program."""
         try:
             return judge(row, self._sandbox, self._limits.of(row.language))
-        except Refused as refusal:
+        except RefusedError as refusal:
             return Judgement(Verdict.SANDBOX, str(refusal))
 
     def close(self) -> None:
