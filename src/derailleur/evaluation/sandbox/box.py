@@ -95,7 +95,7 @@ class Box:
     def kill(self) -> None:
         """End the program now; the outcome then says that it exited, by SIGKILL."""
         if self._outcome is None:
-            self._process.kill()
+            self._stop(End.EXITED)
 
     def wait(self, reply: Reply | None = None) -> Outcome:
         """Wait for the program's end.
@@ -188,8 +188,9 @@ class Box:
         if not self.channel.receive():
             self._end = self._end or End.OUTPUT
         exit_ = self._process.wait()
+        end = self._end or _end_of(exit_, self._limits.cpu_seconds)
         self._outcome = Outcome(
-            self._end or _end_of(exit_, self._limits.cpu_seconds),
+            end,
             exit_.code,
             bytes(self._output),
             bytes(self._errors),
@@ -197,7 +198,7 @@ class Box:
             exit_.cpu_seconds,
             time.monotonic() - self._started,
             exit_.memory_bytes,
-            exit_.trouble,
+            exit_.trouble if end is End.SANDBOX else "",
         )
         self._close()
 

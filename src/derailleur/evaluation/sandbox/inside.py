@@ -82,7 +82,7 @@ def become_program(
         confinement.give_up_privileges(filter_program)
         os.write(life, STARTED)
     except OSError as error:
-        fail(life, f"setting up the box: {error}")
+        fail(life, f"setting up the box: {linux.told(error)}")
     if guest is not None and request.command == FORKED:
         os.close(life)
         run_guest(guest)

@@ -56,7 +56,7 @@ def main() -> None:
         guest = import_guest(settings["guest"])
         program_filter = filter_program()
     except Exception as error:
-        trouble = str(error) if isinstance(error, OSError) else traceback.format_exc()
+        trouble = linux.told(error) if isinstance(error, OSError) else traceback.format_exc()
         control.send(trouble.encode())
         os._exit(1)
     gc.collect()
@@ -87,14 +87,14 @@ def _isolate() -> int | None:
     """
     os.umask(0o022)
     if os.geteuid() == 0 and _whole_machine():
-        linux.unshare(_OWN)
+        linux.unshare(_OWN, "namespaces of the worker")
         return FIRST_USER + os.getpid()
     user, group = os.geteuid(), os.getegid()
-    linux.unshare(linux.CLONE_NEWUSER)
+    linux.unshare(linux.CLONE_NEWUSER, "a user namespace (sysctl user.max_user_namespaces)")
     for name, line in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
         with open(f"/proc/self/{name}", "w") as stream:
             stream.write(line)
-    linux.unshare(_OWN)
+    linux.unshare(_OWN, "namespaces of the worker")
     return None
 
 
@@ -177,7 +177,7 @@ def _start(request: inside.Request) -> tuple[int, int, socket.socket] | None:
     try:
         pid, pidfd = linux.clone(_BOX)
     except OSError as error:
-        life.send(inside.FAILED + str(error).encode())
+        life.send(inside.FAILED + linux.told(error).encode())
         life.close()
         return 0, -1, life
     if pid == 0:

@@ -64,6 +64,12 @@ def _checked(result: int, what: str) -> int:
     return result
 
 
+def told(error: OSError) -> str:
+    """An error in words: what was tried, and why it failed."""
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 def clone(flags: int) -> tuple[int, int]:
     """`fork` into new namespaces.
 
@@ -88,13 +94,13 @@ def clone(flags: int) -> tuple[int, int]:
     failed = ctypes.get_errno()
     ctypes.pythonapi.PyOS_AfterFork_Parent()
     if pid < 0:
-        raise OSError(failed, os.strerror(failed), "clone into new namespaces")
+        raise OSError(failed, os.strerror(failed), "a box's namespaces")
     return pid, pidfd.value
 
 
-def unshare(flags: int) -> None:
-    """Move this process, or with CLONE_NEWPID its later children, into new namespaces."""
-    _checked(_libc.unshare(flags), "unshare")
+def unshare(flags: int, what: str) -> None:
+    """Move this process, or with CLONE_NEWPID its later children, into new namespaces; `what` names them."""
+    _checked(_libc.unshare(flags), what)
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
