@@ -169,7 +169,7 @@ def test_scores_do_not_depend_on_the_batches(engine: Engine, tokenizer: Tokenize
     one, many = (
         scorer(engine.decoder, tokenizer, size).score(places, Placement("GS")) for size in (1, 1 << 20)
     )
-    for left, right in zip(one.answers + one.controls, many.answers + many.controls, strict=True):
+    for left, right in zip([*one.answers, *one.controls], [*many.answers, *many.controls], strict=True):
         assert left.correct == right.correct
         assert left.log_likelihood == pytest.approx(right.log_likelihood, abs=1e-4)
 
