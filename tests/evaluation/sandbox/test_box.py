@@ -3,11 +3,10 @@
 import os
 import signal
 import socket
-import time
 
 import pytest
 
-from derailleur.evaluation.sandbox import End, Job, Limits, RefusedError, open_sandbox
+from derailleur.evaluation.sandbox import End, Job, open_sandbox
 
 
 def test_a_command_gets_its_input_files_and_folder(sandbox):

@@ -70,8 +70,12 @@ class Group:
         return Share(self, limits, self.kills())
 
     def kills(self) -> int:
-        """How many processes were killed for want of memory so far."""
-        found = re.search(r"^oom_kill (\d+)$", self.events.read_text(), re.MULTILINE) if self.events else None
+        """How many processes were killed for want of memory so far; 0 once the group is removed."""
+        try:
+            events = self.events.read_text() if self.events else ""
+        except FileNotFoundError:
+            return 0
+        found = re.search(r"^oom_kill (\d+)$", events, re.MULTILINE)
         return int(found[1]) if found else 0
 
     def remove(self) -> None:
