@@ -19,7 +19,7 @@ class Companion(Protocol):
     """What serves many programs of a worker, in a box of its own: a warm compiler."""
 
     def close(self) -> None:
-        """Free it, after its box was ended; waits for a thread that still uses it."""
+        """End its box; waits for a thread that still uses it."""
 
 
 AnyCompanion = TypeVar("AnyCompanion", bound=Companion)
@@ -74,9 +74,9 @@ class Sandbox:
 
     def close(self) -> None:
         """End every program and free the worker."""
-        self.back_end.close()
         for companion in list(self._companions.values()):
             companion.close()
+        self.back_end.close()
 
 
 def open_sandbox(
