@@ -6,10 +6,12 @@ from derailleur.errors import UserError
 
 TASKS = {
     "loss": ("derailleur.cli.scores", "bits per byte and next-token accuracy on held-out files"),
-    "infill": ("derailleur.cli.scores", "lines and other parts of held-out files filled in"),
+    "infill": ("derailleur.cli.benchmarks", "parts of held-out files filled in, or of problem files"),
     "recall": ("derailleur.cli.scores", "names completed that were defined long before, over distance"),
     "speed": ("derailleur.cli.scores", "decode tokens per second over batch and context"),
+    "multipl-e": ("derailleur.cli.benchmarks", "functions of problem files completed: pass@k"),
     "programs": ("derailleur.cli.programs", "programs with tests, judged in a sandbox"),
+    "code-to-text": ("derailleur.cli.code_to_text", "docstrings of Python functions, by BLEU"),
     "translate": ("derailleur.cli.translate", "Python problems in JavaScript or Java, as MultiPL-E has them"),
 }
 """Module and summary of each task. Each module has `run(command, arguments)`; command is `evaluate TASK`."""
