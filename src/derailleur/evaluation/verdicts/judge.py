@@ -35,8 +35,8 @@ class Judge:
 
     Attributes:
         by_tests: given a program, its tests, a sandbox and limits.
-        run: given a program, its standard input, a sandbox and limits, runs it as a command; a judgement where
-            it does not compile.
+        run: given a program, its standard input, a sandbox and limits, runs it as a command; gives a
+            judgement where it does not compile.
     """
 
     by_tests: Callable[[str, str, Sandbox, Limits], Judgement]

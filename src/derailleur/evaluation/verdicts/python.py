@@ -11,10 +11,12 @@ from derailleur.evaluation.sandbox.job import Job, Outcome
 from derailleur.evaluation.sandbox.limits import Limits
 from derailleur.evaluation.sandbox.sandbox import Sandbox
 from derailleur.evaluation.verdicts.plain import PlainError, check, show
+from derailleur.evaluation.verdicts.python_joined import rewrite
 from derailleur.evaluation.verdicts.python_tests import Check, Joined, Judged, Values, plan
 from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, one_line
 
 _GUEST = ("python", "-m", "guest")
+_GUEST_OF_JOINED = ("python", "-I", "-S", "/opt/derailleur/guests/python_joined.py")
 _SECRET_BYTES = 32
 _FAILURES = frozenset({Verdict.WRONG, Verdict.COMPILE, Verdict.RUNTIME, Verdict.MEMORY})
 
@@ -84,15 +86,16 @@ def judge_joined(
 ) -> Judgement:
     """The tests run in the program's process, which they reach after the program itself has run.
 
-    Two secrets guard that order: the guest shows the first when the program is done, which the program cannot do
-    in its place, and then gets the tests with the second, which it shows after them.
+    Two secrets guard that order: the guest shows the first when the program is done, which the program cannot
+    do in its place, and then gets the tests with the second, which it shows after them.
     """
     ready, token = secrets.token_hex(_SECRET_BYTES), secrets.token_hex(_SECRET_BYTES)
-    box = sandbox.start(Job(_GUEST, limits=limits))
-    _send(box, {"mode": "joined", "program": program, "modules": list(modules), "ready": ready})
+    marker, rewritten = rewrite(tests)
+    box = sandbox.start(Job(_GUEST_OF_JOINED, limits=limits))
+    _send(box, {"program": program, "modules": list(modules), "ready": ready})
     line = box.read_line()
     if line == ready.encode():
-        box.send(f"{token} {tests.encode().hex()}\n".encode())
+        box.send(f"{token} {marker} {rewritten.encode().hex()}\n".encode())
         line = box.read_line()
         if line == token.encode():
             return _judgement(Judgement(Verdict.PASSED), _ended(box))

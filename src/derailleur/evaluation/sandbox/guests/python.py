@@ -290,8 +290,8 @@ class UntoldError(Exception):
 class StandIn:
     """Stands in the tests for a function or an object of the program, which runs in another box.
 
-    Of operators, those between two such objects are carried out there. All else is unequal to a stand-in, since
-    an object of the program's own class would be told what is expected, and asked whether it is that.
+    Of operators, those between two such objects are carried out there. All else is unequal to a stand-in: an
+    object of the program's own class would be told what is expected, and asked whether it is that.
     """
 
     __slots__ = ("_plain", "_remote")
