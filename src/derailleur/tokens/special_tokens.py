@@ -38,6 +38,9 @@ _FIM_SPELLINGS = (  # prefix, middle, suffix, pad
 )
 _FILE_SPELLINGS = ("<|file_sep|>", "<file_sep>", "<file-sep>", "<|file_separator|>")
 
+KNOWN_SPELLINGS = frozenset((*_END_SPELLINGS, *_FILE_SPELLINGS, *sum(_FIM_SPELLINGS, ()))) - {""}
+"""Special tokens by which a text of an unknown tokenizer may be seen to end."""
+
 
 class FimOrder(StrEnum):
     """The order of the parts of a fill-in-the-middle sequence."""

@@ -1,0 +1,1 @@
+"""Problem files put to the presets of a model: sampling plan, samples, scores, other harnesses' layouts."""
