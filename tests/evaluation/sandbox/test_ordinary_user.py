@@ -24,14 +24,15 @@ if os.geteuid() == 0:
 with open_sandbox("namespaces") as sandbox:
     def run(command, **limits):
         return sandbox.run(Job(("sh", "-c", command), limits=Limits(**limits)))
-    outcome = run("id -u; grep Cap.*:.*[1-9a-f] /proc/self/status; cat /etc/shadow; echo x > /usr/x; ls /tmp; echo $$")
+    look = "id -u; grep Cap.*:.*[1-9a-f] /proc/self/status; ls /tmp; echo $$"
+    outcome = run(look + "; cat /etc/shadow; echo x > /usr/x")
     assert outcome.stdout == b"1000\\nbox\\n1\\n", outcome
     assert b"No such file" in outcome.stderr and b"Read-only" in outcome.stderr, outcome
     spawn = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; echo done"
     outcome = run(spawn, processes=6, wall_seconds=10)
     assert b"fork" in outcome.stderr and outcome.wall_seconds < 5, outcome
-    grow = "python -c 'import os, time; os.fork(); os.fork(); x = bytearray(b\\"x\\") * (60 << 20); time.sleep(9)'"
-    outcome = run(grow, memory_bytes=100 << 20)
+    grow = "import os, time; os.fork(); os.fork(); x = bytearray(b'x') * (60 << 20); time.sleep(9)"
+    outcome = sandbox.run(Job(("python", "-c", grow), limits=Limits(memory_bytes=100 << 20)))
     assert outcome.end is End.MEMORY, outcome
     assert run("sleep 60 & sleep 60 & exit 3").code == 3
     assert run("sleep 60", wall_seconds=0.2).end is End.TIMEOUT
