@@ -207,3 +207,14 @@ def test_an_unknown_back_end_is_refused():
         open_sandbox("chroot")
     with pytest.raises(ValueError, match="unknown back end 'unsafe'"):
         open_sandbox("unsafe")
+
+
+def test_a_program_goes_on_while_another_is_waited_for(start_python):
+    talker = start_python("print('x' * 500_000); import os; os.write(3, b'done\\n'); os.read(3, 1)")
+    idler = start_python("import time; time.sleep(60)", wall_seconds=0.3)
+    sleeper = start_python("import time; time.sleep(0.6); print('slept')")
+    assert sleeper.wait().stdout == b"slept\n"
+    assert idler.wait().wall_seconds < 0.6
+    assert talker.read_line(timeout=0) == b"done"
+    talker.send(b".")
+    assert len(talker.wait().stdout) == 500_001

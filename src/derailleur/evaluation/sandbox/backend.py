@@ -23,7 +23,7 @@ class Exit:
         code: exit status, or minus the signal's number.
         cpu_seconds: user and system time of it and of the children that were waited for.
         memory_bytes: the largest resident size of one process.
-        out_of_memory: a memory cgroup killed a process of it.
+        out_of_memory: a memory cgroup killed a process of it, whether or not the program minded.
         trouble: why the program could not be started: the sandbox's failure, not the program's.
     """
 

@@ -78,7 +78,7 @@ class BoxProcess:
             return Exit(-signal.SIGKILL, trouble="the launcher ended")
         code, cpu_seconds, memory_bytes = self._ended
         trouble = self._trouble or ("" if self._started else "ended while the box was set up")
-        return Exit(code, cpu_seconds, memory_bytes, out_of_memory and code != 0, trouble)
+        return Exit(code, cpu_seconds, memory_bytes, out_of_memory, trouble)
 
     def _give_back(self) -> bool:
         return self._share is not None and self._share.give_back()

@@ -10,6 +10,7 @@ from derailleur.errors import ArgumentError
 from derailleur.evaluation.sandbox.backend import BackEnd, RefusedError
 from derailleur.evaluation.sandbox.box import Box, Reply
 from derailleur.evaluation.sandbox.job import End, Job, Outcome
+from derailleur.evaluation.sandbox.pump import Pump
 
 _CONFINED = ("namespaces", "bubblewrap", "landlock")
 _UNCONFINED = "unsafe"
@@ -31,6 +32,7 @@ class Sandbox:
     def __init__(self, back_end: BackEnd) -> None:
         """Take over a back end, made for this worker alone."""
         self.back_end = back_end
+        self._pump = Pump()
         self._companions: dict[Callable[[Sandbox], Any], Companion] = {}
 
     def __enter__(self) -> Self:
@@ -47,7 +49,7 @@ class Sandbox:
         Raises:
             RefusedError: if the sandbox itself has failed and must be opened anew.
         """
-        return Box(self.back_end, job)
+        return Box(self.back_end, self._pump, job)
 
     def run(self, job: Job, reply: Reply | None = None) -> Outcome:
         """Run a program to its end.
