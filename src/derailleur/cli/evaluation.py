@@ -13,6 +13,7 @@ TASKS = {
     "programs": ("derailleur.cli.programs", "programs with tests, judged in a sandbox"),
     "code-to-text": ("derailleur.cli.code_to_text", "docstrings of Python functions, by BLEU"),
     "translate": ("derailleur.cli.translate", "Python problems in JavaScript or Java, as MultiPL-E has them"),
+    "builtin": ("derailleur.cli.builtin", "our own problems written as files of MultiPL-E"),
 }
 """Module and summary of each task. Each module has `run(command, arguments)`; command is `evaluate TASK`."""
 

@@ -29,3 +29,10 @@ def check(candidate):
     assert candidate(["~~~", "~.~", "~~~"]) == 8
     assert candidate(["~..~", "~..~", "~~.~", "...~"]) == 4
     assert candidate([".~~~.", ".~.~.", "...~~"]) == 7
+    assert candidate(["~.~", "~.~", "~~~"]) == 7
+    assert candidate(["~~~", "~.~", "~.~"]) == 7
+    assert candidate(["~..", "~.~", "~.~"]) == 3
+    assert candidate([".~", "~~"]) == 3
+    assert candidate(["~~", "~."]) == 3
+    assert candidate(["~~", ".~"]) == 3
+    assert candidate(["~~~~"]) == 4
