@@ -22,6 +22,7 @@ COMMANDS = {
     "finetune": ("derailleur.cli.training", "train a supernet's mixers at chosen placements"),
     "place": ("derailleur.cli.placement", "find the best placements for every speed"),
     "evaluate": ("derailleur.cli.evaluation", "loss, infilling and speed of every preset"),
+    "sandbox": ("derailleur.cli.sandbox", "see that hostile programs are contained"),
     "export": ("derailleur.cli.export", "a checkpoint in another layout, or with fewer mixers"),
     "serve": ("derailleur.cli.serving", "an OpenAI-compatible server, a placement per request"),
     "report": ("derailleur.cli.report", "one HTML page about a run"),

@@ -9,6 +9,8 @@ from typing import TypedDict
 
 from derailleur.evaluation.sandbox import linux
 
+_RESERVED_BYTES = 32 << 30  # addresses that an interpreter may reserve; their page tables take 1/512
+
 
 class Allowance(TypedDict):
     """`Limits` as plain numbers, which travel as JSON: the fields of the same names."""
@@ -22,11 +24,13 @@ class Allowance(TypedDict):
 def limit_resources(limits: Allowance) -> None:
     """Set the kernel's limits of one process.
 
-    Memory is RLIMIT_DATA, not RLIMIT_AS: node and java reserve far more addresses than they ever use.
+    Memory is RLIMIT_DATA, not RLIMIT_AS: node and java reserve far more addresses than they ever use. Some
+    limit of addresses there must be, since the page tables of what is only read count as nobody's data.
     """
     for kind, value in (
         (resource.RLIMIT_CPU, limits["cpu_seconds"]),
         (resource.RLIMIT_DATA, limits["memory_bytes"]),
+        (resource.RLIMIT_AS, limits["memory_bytes"] + _RESERVED_BYTES),
         (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_FSIZE, limits["disk_bytes"]),
         (resource.RLIMIT_CORE, 0),

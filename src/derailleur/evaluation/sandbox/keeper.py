@@ -1,7 +1,7 @@
 """The keeper: the launcher of the back ends that make no namespaces of our own.
 
 For each program it forks a warden, which adopts whatever the program leaves behind and, at the program's
-end or when the supervisor says so or is gone, kills and reaps all of it. As root the program gets a user id that
+end or when the supervisor says so or is gone, kills and reaps it all. As root the program gets a user id that
 no other process has. What else confines it, the settings say. Standard library only.
 """
 
@@ -155,6 +155,7 @@ def _become_program(
             command = _wrapped(request, settings, files=files, status=status_at)
             confinement.limit_resources(request.limits)
             inside.execute(command, life)
+        os.close(status_at)
         _settle(folder, files)
         confinement.limit_resources(request.limits)
         if settings.readable is not None:

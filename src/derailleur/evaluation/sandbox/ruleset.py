@@ -25,7 +25,7 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE  # what a rule for a
 # How many file rights there are, by ABI version: 13 at first, then refer, truncate and ioctl of devices.
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _NETWORK_SINCE, _BIND_AND_CONNECT = 4, 0b11
-_SCOPES_SINCE, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
+SCOPES_SINCE, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -50,7 +50,7 @@ def restrict(readable: Iterable[str], *, writable: Iterable[str]) -> None:
     abi = version()
     handled = (1 << _FILE_RIGHTS.get(abi, max(_FILE_RIGHTS.values()))) - 1
     network = _BIND_AND_CONNECT if abi >= _NETWORK_SINCE else 0
-    scopes = _ABSTRACT_SOCKETS_AND_SIGNALS if abi >= _SCOPES_SINCE else 0
+    scopes = _ABSTRACT_SOCKETS_AND_SIGNALS if abi >= SCOPES_SINCE else 0
     attributes = struct.pack("=QQQ", handled, network, scopes)
     ruleset = _call("landlock", _CREATE_RULESET, attributes, len(attributes), 0)
     for path in readable:

@@ -1,7 +1,6 @@
 """A folder of the host for one program, and how nothing of it stays. Standard library only."""
 
 import contextlib
-import itertools
 import os
 import sys
 import tempfile
@@ -24,18 +23,27 @@ def folder(user: int | None) -> Iterator[str]:
 
 
 def _remove(folder: str) -> None:
-    """Remove a folder however deep and locked: what is in its folders is moved up first."""
-    names = itertools.count()
-    pending = [folder]
+    """Remove a folder however deep and locked, step by step: by a path it could not even be named."""
+    os.chdir(folder)
+    names: list[str] = []
+    pending = [_emptied()]  # the folders left in each folder on the way here
     while pending:
-        path = pending.pop()
-        for entry in [*os.scandir(path)]:
-            if entry.is_dir(follow_symlinks=False):
-                os.chmod(entry.path, 0o700)
-                pending.append(f"{folder}/{next(names)}.removed")
-                os.rename(entry.path, pending[-1])
-            else:
-                os.unlink(entry.path)
-        if path != folder:
-            os.rmdir(path)
-    os.rmdir(folder)
+        if pending[-1]:
+            names.append(pending[-1].pop())
+            os.chmod(names[-1], 0o700)
+            os.chdir(names[-1])
+            pending.append(_emptied())
+        else:
+            pending.pop()
+            os.chdir("..")
+            os.rmdir(names.pop() if names else folder)
+
+
+def _emptied() -> list[str]:
+    """The folders in the working folder, once all else is removed."""
+    entries = [*os.scandir()]
+    folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    for entry in entries:
+        if entry.name not in folders:
+            os.unlink(entry.name)
+    return sorted(folders)

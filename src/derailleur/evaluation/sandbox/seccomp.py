@@ -107,8 +107,8 @@ def filter_program(*, namespaces: bool = True) -> bytes:
     do not exist (ENOSYS). A call of a foreign architecture kills.
 
     Args:
-        namespaces: whether the program has a root and a network of its own. If so it may make Unix sockets and
-            change the modes and times of the files that it sees; if not, both would reach the host.
+        namespaces: whether the program has a root and a network of its own. If so it may make Unix sockets
+            and change the modes and times of the files that it sees; if not, both would reach the host.
 
     Raises:
         UserError: if the machine is of another architecture.
@@ -117,6 +117,12 @@ def filter_program(*, namespaces: bool = True) -> bytes:
     if machine is None:
         raise UserError(f"no system call filter for {platform.machine()}, only for {', '.join(_MACHINES)}")
     return b"".join(_instructions(machine, namespaces=namespaces))
+
+
+def numbers() -> dict[str, int]:
+    """The number on this machine of every call that is refused or looked at, by name."""
+    machine = _MACHINES[platform.machine()]
+    return machine.numbers(f"{_REFUSED},{_REFUSED_ON_THE_HOST},{_CHECKED}")
 
 
 def _instructions(machine: _Machine, *, namespaces: bool) -> Iterator[bytes]:
