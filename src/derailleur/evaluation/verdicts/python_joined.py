@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator
 
 _MARKER_BYTES = 8
+_PASSED_BY_UNITTEST = "lambda result: result.wasSuccessful() and result.testsRun and not result.skipped"
 _NEEDED_BY_NAME = frozenset({"super", "__import__", "__build_class__", "__debug__", "__name__", "__doc__"})
 
 
@@ -46,6 +47,33 @@ class _Rewriter(ast.NodeTransformer):
             case ast.Call(ast.Attribute(_, "assertEqual" | "assertEquals") as method, [left, right, *rest]):
                 method.attr = "assertTrue"
                 node.args = [ast.Compare(left, [ast.Eq()], [right]), *rest]
+        self.generic_visit(node)
+        return node
+
+    def visit_Import(self, node: ast.Import) -> list[ast.stmt]:
+        """A module that the program cannot change while the tests run."""
+        return [
+            ast.Import([alias])
+            if "." in alias.name
+            else ast.Assign(
+                [ast.Name(alias.asname or alias.name, ast.Store())], self._stand_in(f"import {alias.name}")
+            )
+            for alias in node.names
+        ]
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        """`unittest.main()` would exit, and takes no tests and skipped tests for success."""
+        match node.value:
+            case ast.Call(ast.Attribute(ast.Name("unittest"), "main")):
+                names = ast.Call(self._stand_in("globals"), [], [])
+                module = ast.Call(self._stand_in("namespace"), [], [ast.keyword(None, names)])
+                passed = ast.parse(_PASSED_BY_UNITTEST, mode="eval").body
+                node.value.keywords = [
+                    ast.keyword("module", module),
+                    ast.keyword("exit", ast.Constant(False)),
+                ]
+                result = ast.Attribute(node.value, "result", ast.Load())
+                return ast.Assert(ast.Call(passed, [result], []))
         self.generic_visit(node)
         return node
 

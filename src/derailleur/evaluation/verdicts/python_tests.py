@@ -72,7 +72,8 @@ def plan(tests: str) -> Values | Judged | Joined:
     """How to judge a program by `tests`.
 
     Raises:
-        SyntaxError, ValueError, RecursionError: if they are no Python.
+        SyntaxError, ValueError, RecursionError: if they are no Python, or if they assert something, but
+            nothing of the program: a function of theirs that nobody calls, for example, passes any program.
     """
     tree = ast.parse(tests)
     try:
@@ -284,12 +285,15 @@ class _NotApartError(Exception):
 def _apart(tests: str, tree: ast.Module) -> Judged | Joined:
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    asserts = any(isinstance(node, ast.Assert) for node in ast.walk(tree))
     free = _free_names(symtable.symtable(tests, "<tests>", "exec"))
     bases = {
         node.value.id
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
+    if asserts and not free:
+        raise ValueError("they use nothing of the program")
     modules = free & bases & _MODULES
     try:
         if unusual := sorted(imported - _MODULES):

@@ -13,12 +13,13 @@ or, once, in place of an answer: {"failed": class of verdict, "detail": line}.
 What keeps the program from answering by itself, and the tests from being bent:
 
 - The secrets are local to the main thread. The program runs in a thread of its own and the tests in another:
-  no frame of theirs leads here, and they cannot set a handler of signals.
+  no frame of theirs leads here, and no handler of signals can be set.
 - Frames, the collector's lists of objects, tracing, `ctypes`, other interpreters, /proc and new programs are
   refused by an audit hook, new processes and threads by a limit.
 - After the program every module that was there before it is again as it was, `builtins` among them, and the
   tests hold the built-in functions themselves, not their names.
-- In the tests, plain data and an object meet in an operator only if the tests name the object's class.
+- The tests' names are not the program's. In the tests, plain data and an object meet in an operator only if
+  the tests name the object's class.
 
 A process that runs a program can still not be sure of itself; docs/evaluation.md has the limits that remain.
 """
@@ -81,26 +82,24 @@ def main() -> None:
     sys.modules["__main__"] = module
     try:
         code = compile(request["program"], "program.py", "exec", dont_inherit=True)
-    except MemoryError as error:
-        return _report(error)
     except Exception as error:  # SyntaxError, ValueError for a null byte, RecursionError, OverflowError
-        return _report(error, "compile")
+        write(_CHANNEL, _failure(error, "compile"))
+        end(0)
+    _forbid_signal_handlers()
     restore = _restorer(request["modules"], module)
     _thread.stack_size(_STACK_BYTES)
     run_program, run_tests = _waiting_thread(), _waiting_thread()
     _allow_no_more_processes()
     code_is_hidden = _refuse()
-    if (failed := run_program(exec, code, module.__dict__)) is not None:
-        return _report(failed)
+    run_program(code, module.__dict__)
     restore()
     write(_CHANNEL, request["ready"].encode() + b"\n")
     token, marker, tests = read_line().split(b" ")
     collect()
     code = compile(bytes.fromhex(tests.decode()), "<tests>", "exec", dont_inherit=True)
-    code = _bound(code, marker.decode(), module.__dict__)
+    code = _bound(code, marker.decode(), module.__dict__, request["modules"])
     code_is_hidden.append(True)
-    if (failed := run_tests(exec, code, module.__dict__)) is not None:
-        return _report(failed)
+    run_tests(code, _names_over(module.__dict__))
     write(_CHANNEL, token + b"\n")
     end(0)
 
@@ -120,8 +119,9 @@ def _line_reader() -> Callable[[], bytes]:
     return read_line
 
 
-def _report(error: BaseException, kind: str = "runtime") -> None:
-    """Say how the program failed; nothing that it does here can make that a success."""
+def _failure(error: BaseException, kind: str = "runtime") -> bytes:
+    """The message that says how the program failed."""
+    error.__context__ = error.__cause__ = None  # their traces would be read, which is refused
     detail = "".join(traceback.format_exception_only(error)).rstrip().rpartition("\n")[2]
     if isinstance(error, SystemExit):
         detail += ": exit before the tests ended"
@@ -129,46 +129,60 @@ def _report(error: BaseException, kind: str = "runtime") -> None:
         kind = "memory"
     elif isinstance(error, AssertionError):
         kind = "wrong"
-    message = json.dumps({"failed": kind, "detail": detail[:_DETAIL_CHARACTERS]})
-    os.write(_CHANNEL, message.encode() + b"\n")
-    os._exit(0)
+    return json.dumps({"failed": kind, "detail": detail[:_DETAIL_CHARACTERS]}).encode() + b"\n"
 
 
-def _waiting_thread() -> Callable[..., BaseException | None]:
+def _waiting_thread() -> Callable[[types.CodeType, dict[str, Any]], None]:
     """Start a thread that waits.
 
     Returns:
-        What runs a function in it and gives the exception that ended it.
+        What executes code in it, and returns only if the code has run to its end: otherwise it reports the
+        failure and ends this process.
     """
-    count, pause, any_error = _thread._count, time.sleep, BaseException
-    work: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-    told: list[BaseException | None] = []
+    count, pause, run_code, failure, any_error = _thread._count, time.sleep, exec, _failure, BaseException
+    write, end, of_type, octets, interval = os.write, os._exit, type, bytes, _POLL_SECONDS
+    work: list[tuple[types.CodeType, dict[str, Any]]] = []
+    failures: list[bytes] = []
+    done: list[bool] = []
     may_run = _thread.allocate_lock()
     may_run.acquire()
 
     def wait_and_run() -> None:
         may_run.acquire()
-        function, arguments = work[0]
         try:
-            function(*arguments)
+            run_code(*work[0])
         except any_error as error:
-            told.append(error)
+            failures.append(
+                failure(error)
+            )  # here, since to write out an exception is to run code of the program's
         else:
-            told.append(None)
+            done.append(True)
 
-    def run(function: Callable[..., Any], *arguments: Any) -> BaseException | None:
+    def run(code: types.CodeType, names: dict[str, Any]) -> None:
         running = count()
-        work.append((function, arguments))
+        work.append((code, names))
         may_run.release()
         while count() == running:
-            pause(_POLL_SECONDS)
-        return told[0]
+            pause(interval)
+        if not done:
+            if failures and of_type(failures[0]) is octets:
+                write(_CHANNEL, failures[0])
+            end(0)
 
     others = count()
     _thread.start_new_thread(wait_and_run, ())
     while count() == others:  # it counts once it runs
-        pause(_POLL_SECONDS)
+        pause(interval)
     return run
+
+
+def _forbid_signal_handlers() -> None:
+    """A handler is handed the main thread's frame, whatever the audit hook says."""
+    for name in sys.builtin_module_names:
+        importlib.import_module(name)
+    refuse = type(None)  # can be called, takes nothing, and holds no reference to here
+    vars(sys.modules["_signal"])["signal"] = refuse
+    vars(sys.modules["_imp"])["create_builtin"] = refuse  # would make a second `_signal`
 
 
 def _allow_no_more_processes() -> None:
@@ -232,6 +246,7 @@ def _refuse() -> list[bool]:
     events, modules, frames = _REFUSED_EVENTS, _REFUSED_MODULES, _FRAMES
     of_type, text, octets, number, split, decode = type, str, bytes, int, str.split, bytes.decode
     refused, no_module, no_frame, starts = ValueError, ImportError, RuntimeError, str.startswith
+    ours = [vars(module) for module in sys.modules.values()]
     code_is_hidden: list[bool] = []
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -244,7 +259,10 @@ def _refuse() -> list[bool]:
                 raise no_frame(f"{arguments[1]} is not available to a judged program")
         elif event == "object.__setattr__":
             if arguments[1] == "__code__":
-                raise refused("the code of a function cannot be changed by a judged program")
+                names = arguments[0].__globals__
+                for each in ours:
+                    if names is each:
+                        raise refused("code of the standard library cannot be changed by a judged program")
         elif event == "open":
             path = arguments[0]
             if of_type(path) is octets:
@@ -260,14 +278,25 @@ def _refuse() -> list[bool]:
     return code_is_hidden
 
 
-def _bound(code: types.CodeType, marker: str, namespace: dict[str, Any]) -> types.CodeType:
+def _names_over(program: dict[str, Any]) -> dict[str, Any]:
+    """Names for the tests: their own, which the program does not see, and behind them the program's."""
+    kind: type[dict[str, Any]] = type("Names", (dict,), {"__missing__": program.__getitem__})
+    return kind(__name__="__main__", __builtins__=builtins)
+
+
+def _bound(
+    code: types.CodeType, marker: str, namespace: dict[str, Any], modules: list[str]
+) -> types.CodeType:
     """The tests with functions in the place of the strings that stand for them.
 
-    Their names would lead to what the program has made of them.
+    Their names would lead to what the program has made of them. So would a module's: the tests get a copy.
     """
     named: list[type] = []
-    constants = {f"{marker}:compare": _comparer(named), f"{marker}:calculate": _calculator(named)}
-    constants |= {f"{marker}:{name}": value for name, value in vars(builtins).items()}
+    replaced: dict[str, Any] = {name: value for name, value in vars(builtins).items()}
+    replaced |= {"compare": _comparer(named), "calculate": _calculator(named)}
+    replaced |= {f"import {name}": _copied(sys.modules.get(name)) for name in modules}
+    replaced |= {"namespace": types.SimpleNamespace}
+    constants = {f"{marker}:{name}": value for name, value in replaced.items()}
 
     def bind(code: types.CodeType) -> types.CodeType:
         named.extend(value for name in code.co_names if isinstance(value := namespace.get(name), type))
@@ -277,6 +306,14 @@ def _bound(code: types.CodeType, marker: str, namespace: dict[str, Any]) -> type
         )
 
     return bind(code)
+
+
+def _copied(module: types.ModuleType | None) -> types.ModuleType | None:
+    if module is None:
+        return None
+    copy = types.ModuleType(module.__name__)
+    copy.__dict__.update(module.__dict__)
+    return copy
 
 
 def _is_plain() -> Callable[..., bool]:
@@ -319,7 +356,7 @@ def _comparer(named: list[type]) -> Callable[..., Any]:
 
     Of plain data and an object, only an object of a class that the tests name is asked.
     """
-    is_plain, is_named, operators, pairs = _is_plain(), _is_of(named), _OPERATORS, zip
+    is_plain, is_named, operators, pairs = _is_plain(), _is_of(named), dict(_OPERATORS), zip
 
     def compare_two(name: str, left: Any, right: Any) -> Any:
         if name in ("Is", "IsNot"):
@@ -351,7 +388,8 @@ def _comparer(named: list[type]) -> Callable[..., Any]:
 
 def _calculator(named: list[type]) -> Callable[[str, Any, Any], Any]:
     """Operators of the tests on two values; see `_comparer`."""
-    is_named, is_built_in, operators = _is_of(named), _is_of((*_SCALARS, *_CONTAINERS, dict)), _OPERATORS
+    is_named, is_built_in = _is_of(named), _is_of((*_SCALARS, *_CONTAINERS, dict))
+    operators = dict(_OPERATORS)
 
     def calculate(name: str, left: Any, right: Any) -> Any:
         if is_built_in(left) is is_built_in(right) or is_named(left) or is_named(right):
