@@ -1,5 +1,6 @@
 """One program and the supervisor's side of it: streams, channel, files, limits, ends."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -22,8 +23,6 @@ def test_a_command_gets_its_input_files_and_folder(sandbox):
 def test_long_input_is_read_however_slowly(sandbox):
     content = os.urandom(3 << 20)
     outcome = sandbox.run(Job(("sh", "-c", "sleep 0.1; md5sum"), stdin=content))
-    import hashlib
-
     assert outcome.stdout.split()[0].decode() == hashlib.md5(content).hexdigest()
 
 
@@ -104,9 +103,14 @@ def test_lines_are_read_as_they_come(start_python):
 
 
 def test_neither_side_waits_for_the_other(start_python):
-    box = start_python(
-        "import os, time; print('x' * 900_000); os.write(3, b'y\\n' * 400_000); time.sleep(0.2)"
-    )
+    box = start_python("""
+import os, time
+os.write(3, b"begun\\n")
+print("x" * 900_000)
+os.write(3, b"y\\n" * 400_000)
+time.sleep(0.2)
+""")
+    assert box.read_line() == b"begun"
     box.send(b"z" * (8 << 20))
     outcome = box.wait()
     assert (outcome.end, outcome.code) == (End.EXITED, 0)
