@@ -24,7 +24,7 @@ from derailleur.evaluation.translate import (
     translate_file,
 )
 from derailleur.evaluation.translate.docstring import parse_docstring, reword
-from derailleur.evaluation.translate.problem import Example
+from derailleur.evaluation.translate.problem import Example, parse_value
 from derailleur.evaluation.translate.types import Type, infer_type, parse_type
 
 EVALUATION = Path(os.environ.get("DERAILLEUR_EVALUATION", Path(__file__).parents[3] / "shared/data/eval"))
@@ -373,6 +373,63 @@ def test_human_eval_with_inferred_types(language: str, name: str, least: dict[st
     reference = published(name)
     path = EVALUATION / "human-eval/HumanEval.jsonl.gz"
     assert matches(translate_file(path, language, infer_types=True).rows, reference) >= Counter(least)
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [("2**13", 8192), ("'a' + 'b'", "ab"), ("[1] + [2]", [1, 2]), ("-(3 - 5)", 2), ("0.5 * 4", 2.0)],
+)
+def test_folded(source: str, value: Any) -> None:
+    assert parse_value(source) == value
+
+
+@pytest.mark.parametrize(
+    "source", ["2**99999", "9**9**9", "2.5**2", "[0] * 9", "'a' * 9", "1 / 2", "1 + 'a'", "x"]
+)
+def test_not_folded(source: str) -> None:
+    with pytest.raises(UntranslatableError, match="is not a literal"):
+        parse_value(source)
+
+
+def test_texts_of_docstrings_stay_in_their_comments() -> None:
+    docstring = r"""'\\users', '\\\\', a carriage\rreturn, '\"\"\"'"""
+    prompt = f'def f(x: int) -> int:\n    """{docstring}"""\n'
+    tests = "def check(candidate):\n    assert candidate(1) == 1\n"
+    problem = parse_problem("problem", prompt, tests)
+    comment = translate(problem, "java")["prompt"].partition("class Problem {\n")[2].splitlines()[:-1]
+    assert comment == ["    // '\\\\users', '\\\\', a carriage", '    // return, \'"""\'']
+    again = parse_problem("problem", translate(problem, "python")["prompt"], tests)
+    assert again.docstring == problem.docstring
+
+
+def test_doctests_that_do_not_fit_the_signature() -> None:
+    prompt = 'def f(x: int) -> int:\n    """\n    >>> f(1.5, None)\n    [2]\n    """\n'
+    problem = parse_problem("problem", prompt, "def check(candidate):\n    assert candidate(1) == 1\n")
+    lines = translate(problem, "java")["prompt"].splitlines()
+    assert lines[-3:-1] == [
+        "    // >>> f((1.5f), (null))",
+        "    // (new ArrayList<Long>(Arrays.asList((long)2l)))",
+    ]
+
+
+def test_half_a_surrogate_pair() -> None:
+    with pytest.raises(UntranslatableError, match="half a surrogate pair in a text"):
+        translated(*one_test("(x: str) -> int", r"assert candidate('\ud800') == 1"), "java")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tests", "reason"),
+    [
+        ("def f(:", "", "the prompt's lines are not Python: invalid syntax"),
+        ("def f(x): pass", "assert", "the tests are not Python: invalid syntax"),
+        ("def f(x): pass", "x = 1", r"the tests have no function 'check\(candidate\)'"),
+        ("def f(x): pass", "def check(): pass", r"the tests have no function 'check\(candidate\)'"),
+        ("x = 1", "", "the prompt has 0 functions"),
+    ],
+)
+def test_what_is_no_problem(prompt: str, tests: str, reason: str) -> None:
+    with pytest.raises(UntranslatableError, match=reason):
+        parse_problem("problem", prompt, tests)
 
 
 def test_types_print_as_python_writes_them() -> None:

@@ -17,7 +17,7 @@ def parse_docstring(text: str) -> Iterator[str | Example]:
     doctest is the shortest run of lines that is a value; a doctest that is no call with plain values stays
     prose.
     """
-    lines = [line.lstrip() for line in text.strip().split("\n") if line.strip()]
+    lines = [line.lstrip() for line in text.strip().splitlines() if line.strip()]
     at = 0
     while at < len(lines):
         found = _doctest(lines, at)

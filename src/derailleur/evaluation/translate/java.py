@@ -8,7 +8,7 @@ from typing import Any
 
 from derailleur.evaluation.translate.docstring import comment_lines
 from derailleur.evaluation.translate.problem import Example, PythonProblem
-from derailleur.evaluation.translate.types import ANY, FLOAT, INT, Type, UntranslatableError, infer_type
+from derailleur.evaluation.translate.types import ANY, FLOAT, INT, NONE, Type, UntranslatableError, infer_type
 
 LANGUAGE = "java"
 STOP = ("\n    }\n",)
@@ -61,7 +61,7 @@ def prompt(problem: PythonProblem) -> str:
         [
             *(f"import {package};" for package in _IMPORTS),
             "class Problem {",
-            *(f"    // {line}" for line in lines),
+            *(f"    // {_unescaped(line)}" for line in lines),
             f"    public static {java_type(returns)} {_method(problem.function)}({arguments}) {{",
             "",
         ]
@@ -111,6 +111,8 @@ def literal(value: Any, of: Type) -> str:
     match of.name, value:
         case "Any", _:
             return literal(value, infer_type([value]))
+        case "None", None:
+            return "null"
         case "Optional", None:
             return "Optional.empty()"
         case "Optional", _:
@@ -166,8 +168,9 @@ def _doctest(problem: PythonProblem) -> Callable[[Example], tuple[str, str]]:
     returns, parameters = _signature(problem)
 
     def translate(example: Example) -> tuple[str, str]:
-        types = [_fitting(value, of) for value, of in zip(example.arguments, parameters, strict=False)]
-        call = _call(example.function, example.arguments, types)
+        values = example.arguments
+        wanted = parameters if len(values) == len(parameters) else [NONE] * len(values)
+        call = _call(example.function, values, list(map(_fitting, values, wanted)))
         return call, _parenthesised(example.expected, _fitting(example.expected, returns))
 
     return translate
@@ -208,6 +211,11 @@ def _parts(of: Type) -> list[Type]:
 def _boxed(of: Type) -> str:
     text = java_type(of)
     return _BOXED.get(text, text)
+
+
+def _unescaped(comment: str) -> str:
+    r"""Java reads `\u` as the start of a character even in a comment, unless the backslash is doubled."""
+    return comment.replace("\\u", "\\\\u")
 
 
 def _method(name: str) -> str:

@@ -13,7 +13,7 @@ from derailleur.evaluation.translate.types import (
     parse_type,
 )
 
-_MAX_INTEGER_BITS = 4096
+_MAX_BITS = 4096  # of a folded integer
 _PREFIX_OF_MESSAGE = 60
 
 
@@ -120,7 +120,7 @@ def constant(expression: ast.expr) -> Any:
     """
     try:
         return ast.literal_eval(_Folded().visit(expression))
-    except (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError):
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
         raise UntranslatableError(f"value '{_shown(expression)}' is not a literal") from None
 
 
@@ -131,21 +131,29 @@ class _Folded(ast.NodeTransformer):
         left, right = constant(node.left), constant(node.right)
         match node.op:
             case ast.Add():
-                return ast.Constant(left + right)
+                value = left + right
             case ast.Sub():
-                return ast.Constant(left - right)
-            case ast.Mult() if not isinstance(left, str | list) and not isinstance(right, str | list):
-                return ast.Constant(left * right)
-            case ast.Pow() if 0 <= right * left.bit_length() <= _MAX_INTEGER_BITS:
-                return ast.Constant(left**right)
-        raise ValueError
+                value = left - right
+            case ast.Mult() if isinstance(left, int | float) and isinstance(right, int | float):
+                value = left * right
+            case ast.Pow() if isinstance(left, int) and 0 <= right * left.bit_length() <= _MAX_BITS:
+                value = left**right
+            case _:
+                raise ValueError
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise ValueError
+        return ast.Constant(value)
+
+
+def _parse(source: str, what: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UntranslatableError(f"{what} are not Python: {getattr(error, 'msg', error)}") from None
 
 
 def _only_function(prompt: str) -> ast.FunctionDef:
-    try:
-        module = ast.parse(prompt)
-    except SyntaxError as error:
-        raise UntranslatableError(f"the prompt is not Python: {error.msg}") from None
+    module = _parse(prompt, "the prompt's lines")
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
     if len(functions) != 1:
         raise UntranslatableError(f"the prompt has {len(functions)} functions")
@@ -163,13 +171,10 @@ def _annotated(annotation: ast.expr | None) -> Type | None:
 
 
 def _parse_tests(source: str, num_parameters: int, returns: Type | None) -> tuple[Example, ...]:
-    try:
-        module = ast.parse(source)
-    except SyntaxError as error:
-        raise UntranslatableError(f"the tests are not Python: {error.msg}") from None
+    module = _parse(source, "the tests")
     checks = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "check"]
-    if not checks:
-        raise UntranslatableError("the tests have no function 'check'")
+    if not checks or not checks[-1].args.args:
+        raise UntranslatableError("the tests have no function 'check(candidate)'")
     candidate = checks[-1].args.args[0].arg
     statements = [node for node in checks[-1].body if not _says_nothing(node)]
     tests = tuple(_parse_test(statement, candidate, returns in (None, BOOL)) for statement in statements)

@@ -6,6 +6,7 @@ from derailleur.evaluation.translate.problem import PythonProblem
 
 LANGUAGE = "py"
 STOP = ("\ndef", "\n#", "\nif", "\nclass")
+_ESCAPED = {"\\": "\\\\", '"""': '\\"\\"\\"', "\r": "\\r"}  # the backslash first
 _TYPING = ("Any", "Dict", "List", "Optional", "Tuple", "Union")
 
 
@@ -13,7 +14,10 @@ def prompt(problem: PythonProblem) -> str:
     """The imports that the annotations need, the signature and the docstring."""
     needed = [name for name in _TYPING if re.search(rf"\b{name}\b", problem.signature)]
     imports = f"from typing import {', '.join(needed)}\n\n" if needed else ""
-    return f'{imports}{problem.signature}\n    """{problem.docstring}"""\n'
+    docstring = problem.docstring
+    for text, escaped in _ESCAPED.items():
+        docstring = docstring.replace(text, escaped)
+    return f'{imports}{problem.signature}\n    """{docstring}"""\n'
 
 
 def tests(problem: PythonProblem) -> str:

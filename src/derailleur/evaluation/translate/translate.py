@@ -70,13 +70,16 @@ def translate(problem: PythonProblem, language: str) -> dict[str, Any]:
         UntranslatableError: naming what has no counterpart.
     """
     target = TARGETS[language]
+    prompt, tests = target.prompt(problem), target.tests(problem)
+    if any("\ud800" <= character <= "\udfff" for character in prompt + tests):
+        raise UntranslatableError("half a surrogate pair in a text")
     return {
         "name": problem.name,
         "language": target.LANGUAGE,
-        "prompt": target.prompt(problem),
+        "prompt": prompt,
         "doctests": "transform",
         "prompt_terminology": "reworded",
-        "tests": target.tests(problem),
+        "tests": tests,
         "stop_tokens": list(target.STOP),
     }
 
