@@ -69,6 +69,19 @@ def judgement(box: Box, message: list[Any] | None) -> Judgement:
     return Judgement(Verdict.RUNTIME, "the program wrote to the supervisor", seconds)
 
 
+def no_guest(box: Box) -> Judgement:
+    """End a box whose guest has not begun, which is not the program's doing."""
+    box.kill()
+    outcome = box.wait()
+    detail = outcome.detail or outcome.stderr.decode(errors="replace").strip().partition("\n")[0]
+    return Judgement(Verdict.SANDBOX, f"the guest did not start: {_words(detail)}", outcome.cpu_seconds)
+
+
+def is_opaque(value: Plain) -> bool:
+    """Whether some part of it is of no plain type."""
+    return value[:1] == ["?"] or any(is_opaque(part) for part in value[1:] if isinstance(part, list))
+
+
 def _crashed(outcome: Outcome) -> Judgement:
     """The judgement of a program that ended before its tests did."""
     verdict = Verdict.MEMORY if any(text in outcome.stderr for text in _OUT_OF_MEMORY) else Verdict.RUNTIME

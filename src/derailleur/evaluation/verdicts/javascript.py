@@ -12,11 +12,17 @@ from derailleur.evaluation.sandbox.box import Box
 from derailleur.evaluation.sandbox.job import Job, Outcome
 from derailleur.evaluation.sandbox.limits import Limits
 from derailleur.evaluation.sandbox.sandbox import Sandbox
-from derailleur.evaluation.verdicts.conversation import hear, judge_values, judgement, say
+from derailleur.evaluation.verdicts.conversation import (
+    hear,
+    is_opaque,
+    judge_values,
+    judgement,
+    no_guest,
+    say,
+)
 from derailleur.evaluation.verdicts.javascript_tests import Tests, read_tests
-from derailleur.evaluation.verdicts.javascript_values import is_opaque
 from derailleur.evaluation.verdicts.plain import Plain, check
-from derailleur.evaluation.verdicts.verdict import Judgement, Verdict
+from derailleur.evaluation.verdicts.verdict import Judgement
 
 _GUEST = "/opt/derailleur/guests/javascript.js"
 _SECRET_BYTES = 32
@@ -34,7 +40,7 @@ def judge_javascript(program: str, tests: str, sandbox: Sandbox, limits: Limits)
         return judge_joined(program, tests, sandbox, limits)
     box = sandbox.start(Job(_command(limits), limits=limits))
     if hear(box) != ["ready"]:
-        return _no_guest(box)
+        return no_guest(box)
     say(box, {"values": f"{program}\n{read.source}"})
     pairs = zip(read.assertions, expected, strict=True)
     return judge_values(box, (assertion.complaint(value) for assertion, value in pairs))
@@ -49,7 +55,7 @@ def judge_joined(program: str, tests: str, sandbox: Sandbox, limits: Limits) -> 
     key, token = secrets.token_hex(_SECRET_BYTES), secrets.token_hex(_SECRET_BYTES)
     box = sandbox.start(Job(_command(limits, "--unhandled-rejections=strict"), limits=limits))
     if hear(box) != ["ready"]:
-        return _no_guest(box)
+        return no_guest(box)
     say(box, {"joined": program, "key": key})
     message = hear(box)
     if message == ["ran", key]:
@@ -68,13 +74,6 @@ def run_javascript(program: str, stdin: bytes, sandbox: Sandbox, limits: Limits)
 def _command(limits: Limits, *options: str) -> tuple[str, ...]:
     heap = limits.memory_bytes * 3 // 4 >> 20  # the rest is for what is not V8's
     return ("node", "--no-addons", f"--max-old-space-size={heap}", *options, _GUEST)
-
-
-def _no_guest(box: Box) -> Judgement:
-    box.kill()
-    outcome = box.wait()
-    detail = outcome.detail or f"node did not start: {outcome.stderr[:200].decode(errors='replace').strip()}"
-    return Judgement(Verdict.SANDBOX, " ".join(detail.split()), outcome.cpu_seconds)
 
 
 class Evaluator:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from derailleur.evaluation.verdicts import javascript_values as values
-from derailleur.evaluation.verdicts.conversation import Complaint
+from derailleur.evaluation.verdicts.conversation import Complaint, is_opaque
 from derailleur.evaluation.verdicts.plain import Plain, show
 from derailleur.evaluation.verdicts.source import Code, Syntax, UnreadableError
 
@@ -51,7 +51,7 @@ class Assertion:
         """The test of a value against what `expected` was found to be."""
 
         def complain(value: Plain) -> str | None:
-            hidden = self.negated and values.is_opaque(value)  # which is equal to nothing, and proves nothing
+            hidden = self.negated and is_opaque(value)  # which is equal to nothing, and proves nothing
             if not hidden and self.equal(value, expected) is not self.negated:
                 return None
             wanted = f"{'anything but ' if self.negated else ''}{show(expected)}"

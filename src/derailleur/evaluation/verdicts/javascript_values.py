@@ -79,11 +79,6 @@ def same_truth(a: Plain, b: Plain) -> bool:
     return is_truthy(a) is is_truthy(b)
 
 
-def is_opaque(value: Plain) -> bool:
-    """Whether some part of it is of no plain type."""
-    return value[:1] == ["?"] or any(is_opaque(part) for part in value[1:] if isinstance(part, list))
-
-
 def _deep(a: Plain, b: Plain, equal_parts: Equal, equal_leaves: Equal) -> bool:
     match a, b:
         case ["l", [*items]], ["l", [*others]]:

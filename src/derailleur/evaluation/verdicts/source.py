@@ -77,6 +77,19 @@ class Code:
                 return position
         raise UnreadableError("a bracket that does not close")
 
+    def end_of_statement(self, start: int) -> int:
+        """Where the next semicolon outside brackets is.
+
+        Raises:
+            UnreadableError: if there is none.
+        """
+        opened = 0
+        for position in range(start, len(self.mask)):
+            opened += (self.mask[position] in "([{") - (self.mask[position] in ")]}")
+            if opened == 0 and self.mask[position] == ";":
+                return position
+        raise UnreadableError("a statement that does not end")
+
     def split(self, separator: str) -> list["Code"]:
         """At the separators, a regular expression, that are in no bracket; stripped."""
         inside = [False] * (len(self.mask) + 1)
