@@ -9,6 +9,7 @@ from pydantic import Field
 from derailleur import corpus, evaluation, report, tokens, training
 from derailleur.card import CARD, CardConfig
 from derailleur.config import Config
+from derailleur.evaluation.benchmark.sets import problem_files
 from derailleur.io import Progress, atomic_path, silent
 from derailleur.model import import_checkpoint, model_folder
 from derailleur.placement import stage as placement
@@ -146,7 +147,7 @@ def _supernet(recipe: Recipe, run: Path, teacher: Path, progress: Progress) -> l
             "evaluate",
             evaluation.VERSION,
             recipe.evaluate,
-            {"model": model, "corpus": run / "curate"},
+            {"model": model, "corpus": run / "curate"} | problem_files(recipe.evaluate.benchmark.problems),
             lambda out: evaluation.evaluate(recipe.evaluate, model, run / "curate", out, progress=progress),
         ),
     ]

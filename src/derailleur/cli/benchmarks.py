@@ -14,7 +14,7 @@ from derailleur.cli.arguments import Parser, parser, positive, print_result, pro
 from derailleur.cli.judging import add_judging_options, judging
 from derailleur.config import Config, load_config, validate
 from derailleur.errors import UserError
-from derailleur.evaluation.benchmark.sets import ProblemSet, read_sets
+from derailleur.evaluation.benchmark.sets import ProblemSet, problem_files, read_sets
 from derailleur.evaluation.generation.http import is_url
 from derailleur.evaluation.problems import Gap
 from derailleur.runs import Stage, execute
@@ -47,8 +47,8 @@ def run(command: str, arguments: list[str]) -> int:
             writers, judge = open_writers(config, model, sets), judging(options, config.limits)
             return benchmark(config, sets, writers, judge, out, progress=progress)
 
-        inputs = {f"problems {name}": Path(name) for name in config.problems if name not in _BUILTIN.values()}
-        stage = Stage(stage_name, VERSION, config, inputs | ({"model": model} if model else {}), work)
+        inputs = problem_files(config.problems) | ({"model": model} if model else {})
+        stage = Stage(stage_name, VERSION, config, inputs, work)
         results = execute(stage, options.out or Path(unkept))["results"]
     if options.json:
         print_result(results, as_json=True, text="")
@@ -59,33 +59,38 @@ def run(command: str, arguments: list[str]) -> int:
 
 
 def benchmark_tables(results: dict[str, Any]) -> Iterator[Table]:
-    """A table for each set of problems, a row a preset."""
+    """A table for each set of problems; a row a preset, and of lines to fill in one a kind of line."""
     for described in results["sets"]:
         rows = [row for row in results["presets"] if row["set"] == described["name"]]
+        parts = list(dict.fromkeys(score["rows"] for score in rows[0]["scores"]))
         table = Table(
             title=f"{described['name']}: {described['num_problems']:,} problems, 95 % intervals over them",
             caption=_caption(rows),
         )
         table.add_column("preset")
         table.add_column("placement", overflow="fold")
-        for score in rows[0]["scores"]:
+        table.add_column("lines" if len(parts) > 1 else "")
+        for score in _of_part(rows[0], parts[0]):
             table.add_column(_heading(score), justify="right")
-            table.add_column("kept", justify="right")
+            table.add_column("retention", justify="right")
         table.add_column("tokens/s", justify="right")
         for row in rows:
-            cells = [cell for score in row["scores"] for cell in _cells(score)]
-            speed = row["tokens_per_second"]
-            table.add_row(
-                row["preset"], row["placement"] or "", *cells, f"{speed:,.0f}" if speed is not None else ""
-            )
+            speed = "" if row["tokens_per_second"] is None else f"{row['tokens_per_second']:,.0f}"
+            names = row["preset"], row["placement"] or ""
+            for part in parts:
+                cells = [cell for score in _of_part(row, part) for cell in _cells(score)]
+                table.add_row(*names, part if len(parts) > 1 else "", *cells, speed)
+                names, speed = ("", ""), ""
         yield table
 
 
+def _of_part(row: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    return [score for score in row["scores"] if score["rows"] == part]
+
+
 def _heading(score: dict[str, Any]) -> str:
-    metric = score["metric"].replace("_", " ")
-    part = {"all": "", "code": ", code", "braces": ", braces"}[score["rows"]]
-    temperature = score["temperature"]
-    return f"{metric}{part}" + (f"\nT {temperature:g}" if temperature else "")
+    metric, temperature = score["metric"].replace("_", " "), score["temperature"]
+    return f"{metric}\nT {temperature:g}" if temperature else metric
 
 
 def _cells(score: dict[str, Any]) -> tuple[str, str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from derailleur.cli.arguments import Parser, positive
 from derailleur.evaluation.benchmark.judging import Judging
 from derailleur.evaluation.programs.cache import default_cache_folder
-from derailleur.evaluation.programs.judging import SandboxJudge, setting
 from derailleur.evaluation.programs.limits import LanguageLimits
 
 
@@ -29,11 +28,9 @@ def add_judging_options(made: Parser) -> None:
 
 def judging(options: Namespace, limits: LanguageLimits) -> Judging:
     """How programs are judged, as the options say."""
-    unsafe = options.unsafe_no_sandbox
-    return Judging(
-        open_judge=lambda: SandboxJudge(limits, unsafe=unsafe),
-        setting=setting(unsafe=unsafe),
-        limits=limits,
+    return Judging.in_sandbox(
+        limits,
+        unsafe=options.unsafe_no_sandbox,
         workers=options.workers,
         cache=None if options.no_cache else options.cache or default_cache_folder(),
     )

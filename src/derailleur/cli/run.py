@@ -10,6 +10,7 @@ from rich.console import Console
 
 from derailleur.card import CardConfig, write_card
 from derailleur.cli.arguments import parser, progress_bars, split_overrides
+from derailleur.cli.benchmarks import benchmark_tables
 from derailleur.cli.scores import score_table, was_measured
 from derailleur.config import load_config
 from derailleur.errors import UserError
@@ -47,8 +48,10 @@ def run(command: str, arguments: Sequence[str]) -> int:
                 return 0
     scores = manifest_of["evaluate"]["results"]
     for task in recipe.evaluate.tasks:
-        if was_measured(scores, task):
+        if task != "problems" and was_measured(scores, task):
             console.print(score_table(scores, task))
+    for table in benchmark_tables(scores["problems"]) if scores["problems"] else ():
+        console.print(table)
     ours = "derailleur" if shutil.which("derailleur") else sys.argv[0]
     console.print(f"\nreport  {out / 'report' / 'report.html'}", highlight=False)
     console.print(f"serve   {ours} serve {out / 'model'}", highlight=False)

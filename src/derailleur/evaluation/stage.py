@@ -17,6 +17,11 @@ from pydantic import Field
 from derailleur.config import Config
 from derailleur.engine import Engine, EngineConfig
 from derailleur.errors import DataError, UserError
+from derailleur.evaluation.benchmark.judging import Judging
+from derailleur.evaluation.benchmark.sets import read_sets
+from derailleur.evaluation.benchmark.settings import BenchmarkConfig
+from derailleur.evaluation.benchmark.stage import benchmark
+from derailleur.evaluation.benchmark.writers import engine_writers
 from derailleur.evaluation.heldout import compress, read_heldout
 from derailleur.evaluation.infilling import InfillingConfig, choose_problems, score_infilling
 from derailleur.evaluation.loss import LossConfig, LossScore, score_loss
@@ -40,7 +45,7 @@ from derailleur.placement.presets import load_presets
 from derailleur.tokens import Tokenizer
 from derailleur.tokens.documents import Document
 
-VERSION = 2
+VERSION = 3
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +57,14 @@ class Task(StrEnum):
     LOSS = "loss"
     INFILL = "infill"
     RECALL = "recall"
+    PROBLEMS = "problems"
 
 
 class EvaluateConfig(Config):
     """Configuration of stage `evaluate`."""
 
     tasks: tuple[Task, ...] = Field(
-        tuple(Task), min_length=1, description="any of speed, loss, infill, recall"
+        tuple(Task), min_length=1, description="any of speed, loss, infill, recall, problems"
     )
     presets: tuple[str, ...] = Field(
         (), description="names of presets, or placements in any spelling; every preset if empty"
@@ -68,6 +74,7 @@ class EvaluateConfig(Config):
     infilling: InfillingConfig = Field(InfillingConfig(), description="infilling by kind of hole")
     recall: RecallConfig = Field(RecallConfig(), description="identifier recall over distance")
     speed: SpeedConfig = Field(SpeedConfig(), description="decode speed")
+    benchmark: BenchmarkConfig = Field(BenchmarkConfig(), description="problem files; none if not named")
     engine: EngineConfig = Field(
         # No prompt is asked twice: what it leaves behind would only take memory.
         EngineConfig(prefix_cache=False),
@@ -135,17 +142,29 @@ def evaluate(
     for task, measure in _TASKS.items():
         if task in config.tasks:
             measure(bench)
-    return collect_results(scores, placements, documents)
+    problems = _problems(bench, model, out) if Task.PROBLEMS in config.tasks else None
+    return collect_results(scores, placements, documents) | {"problems": problems}
 
 
 def _documents(config: EvaluateConfig, corpus: Path | None) -> list[Document]:
-    if set(config.tasks) == {Task.SPEED}:
+    if set(config.tasks) <= {Task.SPEED, Task.PROBLEMS}:
         return []
     if corpus is None:
         raise UserError(
             "all tasks but speed need --corpus: a curate folder, or Parquet or JSONL with 'content'"
         )
     return read_heldout(corpus, max_bytes=config.max_bytes, rng=config.rng("files"))
+
+
+def _problems(bench: _Bench, model: Path, out: Path) -> dict[str, Any] | None:
+    """Problem files put to every preset; None where no file is named."""
+    settings = bench.config.benchmark
+    if not settings.problems:
+        return None
+    judging = Judging.in_sandbox(settings.limits)
+    writers = engine_writers(model, bench.engine, bench.placements)
+    sets = read_sets(settings.problems)
+    return benchmark(settings, sets, writers, judging, out / "problems", progress=bench.progress)
 
 
 def _speed(bench: _Bench) -> None:

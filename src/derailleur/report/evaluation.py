@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from derailleur.report import units
+from derailleur.report import problems, units
 from derailleur.report.markup import Content, Html, element, join
 from derailleur.report.presets import legend, strip
 from derailleur.report.run_folder import RunFolder
@@ -16,7 +16,8 @@ def section(run: RunFolder) -> Section:
     results = run.results("evaluate")
     if not results:
         return missing("evaluation", _TITLE, "evaluate")
-    return Section("evaluation", _TITLE, _lead(results), [legend(), _table(results)])
+    blocks = [legend(), _table(results), *problems.tables(results)]
+    return Section("evaluation", _TITLE, _lead(results), blocks)
 
 
 def _lead(results: dict[str, Any]) -> str:
@@ -55,7 +56,6 @@ def _row(row: dict[str, Any]) -> list[Content]:
     retention = row["retention"]
     low, high = row["infilling_interval"] or (0, 0)
     interval = f"[{100 * low:.0f}, {100 * high:.0f}]" if high else None
-    fastest = max(row["speed"], key=lambda speed: (speed["batch"], speed["context_tokens"]), default=None)
     return [
         row["preset"],
         strip(row["placement"]),
@@ -65,17 +65,10 @@ def _row(row: dict[str, Any]) -> list[Content]:
             join(units.percent(row["infilling_exact_match"]), " ", element("span", interval, class_="muted")),
             retention["infilling_exact_match"],
         ),
-        _number(_speed(fastest)),
+        problems.speed(row["speed"]),
     ]
 
 
 def _number(text: Content, retention: float | None = None) -> Html:
     kept = None if retention is None else element("small", units.percent(retention))
     return element("td", text, kept, class_="number")
-
-
-def _speed(speed: dict[str, Any] | None) -> Content:
-    if speed is None:
-        return units.NOT_MEASURED
-    regime = f"{speed['batch']} × {units.context(speed['context_tokens'])}"
-    return join(f"{speed['tokens_per_second']:,.0f} ", element("small", regime))

@@ -1,12 +1,14 @@
 """How a benchmark's programs are judged: by whom, how many at once, what is remembered."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from derailleur.evaluation.programs.cache import Cache
+from derailleur.evaluation.programs.judging import SandboxJudge, setting
 from derailleur.evaluation.programs.key import judgement_key
 from derailleur.evaluation.programs.limits import LanguageLimits
 from derailleur.evaluation.programs.pool import Judge, Pool
@@ -30,6 +32,23 @@ class Judging:
     limits: LanguageLimits
     workers: int | None = None
     cache: Path | None = None
+
+    @classmethod
+    def in_sandbox(
+        cls,
+        limits: LanguageLimits,
+        *,
+        unsafe: bool = False,
+        workers: int | None = None,
+        cache: Path | None = None,
+    ) -> "Judging":
+        """By sandboxes of this machine.
+
+        Args:
+            unsafe: run programs without a sandbox where none works.
+        """
+        judge = functools.partial(SandboxJudge, limits, unsafe=unsafe)
+        return cls(judge, setting(unsafe=unsafe), limits, workers=workers, cache=cache)
 
     @contextlib.contextmanager
     def pool(self, results: Path) -> Iterator[Pool]:

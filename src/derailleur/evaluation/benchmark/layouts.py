@@ -77,7 +77,7 @@ def _results(
         "do_sample": bool(temperature),
         "temperature": temperature,
         "top_p": config.top_p,
-        "n_samples": config.num_samples,
+        "n_samples": config.samples,
         "seed": config.seed,
         "allow_code_execution": True,
     }

@@ -79,7 +79,7 @@ def run_benchmark(
 def _requests(config: BenchmarkConfig, plan: Plan, problem_set: ProblemSet) -> Iterator[SampleRequest]:
     for temperature in plan:
         for problem in problem_set.problems:
-            for index in range(config.num_samples):
+            for index in range(config.samples):
                 yield SampleRequest(
                     problem=problem,
                     temperature=temperature,

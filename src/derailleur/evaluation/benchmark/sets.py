@@ -55,6 +55,11 @@ def read_sets(names: Sequence[str]) -> list[ProblemSet]:
     return sets
 
 
+def problem_files(names: Sequence[str]) -> dict[str, Path]:
+    """The files among `names`, as inputs of a stage."""
+    return {f"problems {name}": Path(name) for name in names if name not in (BUILTIN, BUILTIN_INFILLING)}
+
+
 def _from_file(path: Path) -> ProblemSet:
     return ProblemSet(path.name.partition(".jsonl")[0], read_problems(path), file_sha256(path))
 

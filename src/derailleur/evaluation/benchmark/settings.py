@@ -29,7 +29,11 @@ class BenchmarkConfig(Config):
         (),
         description="files of problems; `builtin`: our own; `builtin-infilling`: lines of their references",
     )
-    num_samples: int = Field(1, gt=0, description="completions of each problem at each temperature")
+    num_samples: int | None = Field(
+        None,
+        gt=0,
+        description="completions of a problem at each temperature; the largest k if absent, or all in a file",
+    )
     k: tuple[PositiveInt, ...] = Field((1,), min_length=1, description="the pass@k to estimate")
     temperature: float | None = Field(
         None, ge=0, le=2, description="of all samples; 0 is greedy; by k if absent: 0.2 for 1, else 0.8"
@@ -44,17 +48,23 @@ class BenchmarkConfig(Config):
 
     @model_validator(mode="after")
     def _enough_samples(self) -> Self:
-        check_enough(self.num_samples, self.k)
-        if self.temperature == 0 and self.num_samples > 1:
-            raise ValueError("temperature 0 writes the same completion every time; use num_samples 1")
+        if self.samples < (k := max(self.k)):
+            raise ValueError(f"pass@{k} needs at least {k} samples of each problem, got {self.samples}")
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError("temperature 0 writes the same completion every time; one sample is enough")
         return self
+
+    @property
+    def samples(self) -> int:
+        """Completions of each problem at each temperature."""
+        return self.num_samples or max(self.k)
 
     @property
     def plan(self) -> Plan:
         """Which k each temperature's samples are for."""
         if self.temperature is not None:
             return {self.temperature: self.k}
-        if self.num_samples == 1:
+        if self.samples == 1:
             return {0.0: self.k}
         runs: dict[float | None, tuple[int, ...]] = {
             _PASS_AT_1_TEMPERATURE: tuple(k for k in self.k if k == 1),
@@ -65,11 +75,3 @@ class BenchmarkConfig(Config):
     def longest(self, gap: Gap) -> int:
         """Tokens of a completion at most; SantaCoder's 25 for a line."""
         return self.max_tokens or _MAX_TOKENS[gap]
-
-
-def check_enough(num_samples: int, ks: tuple[int, ...]) -> None:
-    """Raise ValueError where a k is larger than the number of samples: nothing is known about it."""
-    if max(ks) > num_samples:
-        raise ValueError(
-            f"pass@{max(ks)} needs at least {max(ks)} samples of each problem, got num_samples {num_samples}"
-        )

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from derailleur.config import validate
 from derailleur.engine import EngineConfig
+from derailleur.errors import ConfigError
 from derailleur.evaluation.benchmark.judging import Judging
 from derailleur.evaluation.benchmark.layouts import write_layouts
 from derailleur.evaluation.benchmark.run import run_benchmark
@@ -63,9 +64,11 @@ def benchmark(
     """
     plan = config.plan
     if writers.num_samples is not None:
-        # There is a file, whose temperature nobody knows; that it has enough of each problem is checked here.
-        config = validate(type(config), config.model_dump() | {"num_samples": writers.num_samples})
-        plan = {None: config.k}
+        asked = config.num_samples or writers.num_samples
+        if asked > writers.num_samples:
+            raise ConfigError(f"num_samples: {asked} asked for, there are {writers.num_samples} of a problem")
+        config = validate(type(config), config.model_dump() | {"num_samples": asked})
+        plan = {None: config.k}  # whoever generated them knows the temperature
     with judging.pool(out / SAMPLES) as pool:
         sampled = run_benchmark(config, plan, sets, writers.writers, pool, out, progress=progress)
     rows = score(sets, writers.writers, plan, sampled, seed=config.seed)
@@ -74,7 +77,7 @@ def benchmark(
         "model": dict(writers.described),
         "sets": [_described(problem_set, config) for problem_set in sets],
         "settings": {
-            "num_samples": config.num_samples,
+            "num_samples": config.samples,
             "temperatures": {str(temperature): list(ks) for temperature, ks in plan.items()},
             "top_p": config.top_p,
             "seed": config.seed,
