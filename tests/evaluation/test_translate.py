@@ -402,6 +402,12 @@ def test_texts_of_docstrings_stay_in_their_comments() -> None:
     assert again.docstring == problem.docstring
 
 
+def test_docstrings_that_end_with_a_quote() -> None:
+    prompt = "def f(x: int) -> int:\n    'says \"x\"'\n"
+    row = translated(prompt, "def check(candidate):\n    assert candidate(1) == 1\n", "python")
+    assert parse_problem("problem", row["prompt"], row["tests"]).docstring == 'says "x"'
+
+
 def test_doctests_that_do_not_fit_the_signature() -> None:
     prompt = 'def f(x: int) -> int:\n    """\n    >>> f(1.5, None)\n    [2]\n    """\n'
     problem = parse_problem("problem", prompt, "def check(candidate):\n    assert candidate(1) == 1\n")

@@ -17,6 +17,8 @@ def prompt(problem: PythonProblem) -> str:
     docstring = problem.docstring
     for text, escaped in _ESCAPED.items():
         docstring = docstring.replace(text, escaped)
+    if docstring.endswith('"'):
+        docstring = docstring[:-1] + '\\"'
     return f'{imports}{problem.signature}\n    """{docstring}"""\n'
 
 
