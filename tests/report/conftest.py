@@ -119,7 +119,14 @@ def evaluate(rng: np.random.Generator) -> dict[str, Any]:
                     "bits_per_byte": 1.318 / (1.318 + 0.6 * lost),
                     "next_token_accuracy": accuracy / 0.612,
                     "infilling_exact_match": exact / 0.145,
+                    "identifier_recall": 1 - lost / 0.3,
+                    "recall_gain_nats": 1 - 80 * lost / 6,
                 },
+                "identifier_recall": 0.3 - lost,
+                "recall_gain_nats": 6 - 80 * lost,
+                "languages": {},
+                "infilling": [],
+                "recall": [recall(lost, bounds) for bounds in ((100, 250), (250, 500), (500, 1000))],
                 "speed": [
                     speed(placement, batch, context) for batch in (1, 16) for context in (1024, 2048, 8192)
                 ],
@@ -130,6 +137,27 @@ def evaluate(rng: np.random.Generator) -> dict[str, Any]:
         "anchors": {"gzip": 2.105, "xz": 1.702},
         "heldout": {"documents": 76, "bytes": 1_400_000, "tokens": 402_000},
         "infilling_problems": 200,
+        "recall_places": 150,
+    }
+
+
+def recall(lost: float, bounds: tuple[int, int]) -> dict[str, Any]:
+    gain = 6 - 80 * lost * bounds[1] / 500
+    exact = max(round(50 * (0.3 - lost)), 0) / 50
+    return {
+        "low_tokens": bounds[0],
+        "high_tokens": bounds[1],
+        "context_tokens": 1024,
+        "beyond_context": False,
+        "places": 50,
+        "exact_match": exact,
+        "interval": [max(exact - 0.1, 0), exact + 0.1],
+        "control_exact_match": 0.06,
+        "control_interval": [0.02, 0.16],
+        "log_likelihood": -9.0,
+        "control_log_likelihood": -9.0 - gain,
+        "gain_nats": gain,
+        "gain_interval": [gain - 1, gain + 1],
     }
 
 

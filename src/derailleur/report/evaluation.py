@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from derailleur.report import problems, units
+from derailleur.report import breakdown, problems, units
 from derailleur.report.markup import Content, Html, element, join
 from derailleur.report.presets import legend, strip
 from derailleur.report.run_folder import RunFolder
@@ -16,7 +16,7 @@ def section(run: RunFolder) -> Section:
     results = run.results("evaluate")
     if not results:
         return missing("evaluation", _TITLE, "evaluate")
-    blocks = [legend(), _table(results), *problems.tables(results)]
+    blocks = [legend(), _table(results), *breakdown.tables(results), *problems.tables(results)]
     return Section("evaluation", _TITLE, _lead(results), blocks)
 
 
@@ -39,14 +39,16 @@ def _table(results: dict[str, Any]) -> Html:
         "bits per byte",
         "next-token accuracy",
         "infilling exact match",
+        "recall gain, nats",
         "decode, tokens/s",
     ]
     rows = [_row(row) for row in results["presets"]]
     for name, bits_per_byte in results["anchors"].items():
-        rows.append([f"{name} alone", "", _number(units.decimals(bits_per_byte, 3)), "", "", ""])
+        rows.append([f"{name} alone", "", _number(units.decimals(bits_per_byte, 3)), "", "", "", ""])
     note = (
         "Below each score: retention, the share of all-FA's score that is kept. Infilling: "
         f"{results['infilling_problems'] or 'no'} single lines, greedy, with the 95 % Wilson interval. "
+        "Recall gain: what the definition of a name, long before, adds to the name's log-likelihood. "
         "Speed: the largest measured batch and context."
     )
     return table("Evaluation on held-out files", header, rows, note)
@@ -65,6 +67,7 @@ def _row(row: dict[str, Any]) -> list[Content]:
             join(units.percent(row["infilling_exact_match"]), " ", element("span", interval, class_="muted")),
             retention["infilling_exact_match"],
         ),
+        _number(units.signed(row.get("recall_gain_nats"), 2), retention.get("recall_gain_nats")),
         problems.speed(row["speed"]),
     ]
 

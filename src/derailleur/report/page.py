@@ -7,20 +7,21 @@ from typing import Any
 
 from derailleur import __version__
 from derailleur.io import Progress, read_json, silent, write_json, write_text
-from derailleur.report import corpus, corpus_headline, evaluation, placement, speed, stages, training
+from derailleur.report import corpus, corpus_headline, evaluation, placement, recall, speed, stages, training
 from derailleur.report.headline import headline
 from derailleur.report.look import css_variables
 from derailleur.report.markup import Html, element, join
 from derailleur.report.run_folder import RunFolder
 from derailleur.report.section import Plot, Section
 
-VERSION = 2
+VERSION = 3
 
 PAGE = "report.html"
 
 _SECTIONS = (
     placement.section,
     evaluation.section,
+    recall.section,
     speed.section,
     training.section,
     corpus.section,

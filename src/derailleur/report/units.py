@@ -40,6 +40,11 @@ def decimals(value: float | None, places: int) -> str:
     return NOT_MEASURED if value is None else f"{value:,.{places}f}"
 
 
+def signed(value: float | None, places: int) -> str:
+    """As `decimals`, for what may lie below 0: no zero has a sign."""
+    return decimals(None if value is None else round(value, places) + 0.0, places)
+
+
 def context(tokens: int) -> str:
     """512, 2k, 8k: contexts are powers of two."""
     return f"{tokens // 1024}k" if tokens % 1024 == 0 else f"{tokens:,}"
