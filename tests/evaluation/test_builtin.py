@@ -6,6 +6,7 @@ import doctest
 import gzip
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from derailleur.evaluation.problems import Problem
 from derailleur.evaluation.programs import Language
 from derailleur.evaluation.programs.judging import SandboxJudge
 from derailleur.evaluation.programs.limits import LanguageLimits
+from derailleur.evaluation.sandbox import RefusedError
 from derailleur.evaluation.translate import parse_problem
 from derailleur.evaluation.verdicts import Verdict
 
@@ -31,9 +33,15 @@ PYTHON = builtin_problems(Language.PYTHON)
 NAMES = [problem.id for problem in PYTHON]
 
 
+TOOLS = {Language.JAVASCRIPT: ("node", "nodejs"), Language.JAVA: ("javac", "default-jdk-headless")}
+
+
 @pytest.fixture(scope="module")
 def judge() -> Iterator[SandboxJudge]:
-    opened = SandboxJudge(LanguageLimits())
+    try:
+        opened = SandboxJudge(LanguageLimits())
+    except RefusedError as refusal:
+        pytest.skip(f"needs a sandbox: {refusal}")
     yield opened
     opened.close()
 
@@ -68,6 +76,9 @@ def test_doctests_show_what_the_reference_returns(problem: Problem) -> None:
 
 @pytest.mark.parametrize("language", list(Language))
 def test_references_pass(language: Language, judge: SandboxJudge) -> None:
+    tool, package = TOOLS.get(language, ("", ""))
+    if tool and shutil.which(tool) is None:
+        pytest.skip(f"needs {tool}: apt-get install {package}")
     for problem in builtin_problems(language):
         judgement = judge.judge(problem.program(problem.reference or ""))
         assert judgement.verdict is Verdict.PASSED, (problem.id, judgement)

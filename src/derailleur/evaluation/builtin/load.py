@@ -80,7 +80,6 @@ def _problem(row: dict[str, Any], language: Language) -> Problem:
         tests=row["tests"],
         stop=tuple(row["stop_tokens"]),
         reference=row["canonical_solution"],
-        entry_point=row["name"],
     )
 
 
@@ -98,7 +97,6 @@ def _holes(problem: Problem) -> Iterator[Problem]:
                 tests=problem.tests,
                 gap=Gap.LINE,
                 reference=line,
-                entry_point=problem.entry_point,
             )
 
 
