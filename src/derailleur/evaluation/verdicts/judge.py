@@ -7,6 +7,8 @@ from typing import Protocol
 from derailleur.evaluation.sandbox.job import Job, Outcome
 from derailleur.evaluation.sandbox.limits import Limits
 from derailleur.evaluation.sandbox.sandbox import Sandbox
+from derailleur.evaluation.verdicts.java import judge_java, run_java
+from derailleur.evaluation.verdicts.javascript import judge_javascript, run_javascript
 from derailleur.evaluation.verdicts.python import judge_python
 from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, one_line
 
@@ -91,5 +93,9 @@ def _run_python(program: str, stdin: bytes, sandbox: Sandbox, limits: Limits) ->
     return sandbox.run(Job(command, files={"program.py": program.encode()}, stdin=stdin, limits=limits))
 
 
-JUDGES: dict[str, Judge] = {"python": Judge(judge_python, _run_python)}
+JUDGES: dict[str, Judge] = {
+    "python": Judge(judge_python, _run_python),
+    "javascript": Judge(judge_javascript, run_javascript),
+    "java": Judge(judge_java, run_java),
+}
 """By the name of the language."""
