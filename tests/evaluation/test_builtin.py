@@ -85,6 +85,13 @@ def test_references_pass(language: Language, judge: SandboxJudge) -> None:
 
 
 @pytest.mark.parametrize("language", list(Language))
+def test_no_stop_cuts_a_reference(language: Language) -> None:
+    for problem in builtin_problems(language):
+        assert problem.stop
+        assert not any(stop in (problem.reference or "") for stop in problem.stop), problem.id
+
+
+@pytest.mark.parametrize("language", list(Language))
 def test_holes_are_filled_by_their_lines(language: Language) -> None:
     whole = {problem.id: problem.program(problem.reference or "") for problem in builtin_problems(language)}
     holes = builtin_infilling(language)
