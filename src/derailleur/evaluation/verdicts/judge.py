@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 from derailleur.evaluation.sandbox.job import Job, Outcome
@@ -66,14 +67,11 @@ def _by_output(outcome: Outcome, expected: str) -> Judgement:
         return stopped
     if outcome.code:
         return Judgement(_crash(outcome), one_line(outcome.stderr.decode(errors="replace")), seconds)
-    written, wanted = _lines(outcome.stdout.decode(errors="replace")), _lines(expected)
-    if written == wanted:
-        return Judgement(Verdict.PASSED, seconds=seconds)
-    pairs = zip([*written, ""], [*wanted, ""], strict=False)
-    number = next(
-        (n for n, pair in enumerate(pairs, 1) if pair[0] != pair[1]), 1 + min(len(written), len(wanted))
-    )
-    return Judgement(Verdict.WRONG, f"line {number} of the output differs", seconds)
+    lines = zip_longest(_lines(outcome.stdout.decode(errors="replace")), _lines(expected))
+    for number, (written, wanted) in enumerate(lines, 1):
+        if written != wanted:
+            return Judgement(Verdict.WRONG, f"line {number} of the output differs", seconds)
+    return Judgement(Verdict.PASSED, seconds=seconds)
 
 
 def _crash(outcome: Outcome) -> Verdict:
@@ -85,7 +83,7 @@ def _crash(outcome: Outcome) -> Verdict:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.rstrip().splitlines()]
+    return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
 def _run_python(program: str, stdin: bytes, sandbox: Sandbox, limits: Limits) -> Outcome:
