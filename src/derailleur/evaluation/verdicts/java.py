@@ -53,6 +53,7 @@ _OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
     "--add-opens=java.base/java.io=ALL-UNNAMED",
+    "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
 )
 
 

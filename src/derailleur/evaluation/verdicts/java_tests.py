@@ -100,7 +100,7 @@ def _read(code: Code) -> Tests:
     asked = "".join(_report(assertion, assertion.actual) for assertion in assertions)
     expected = "".join(_report(assertion, assertion.expected) for assertion in assertions)
     return Tests(
-        f"{code.text[: main.end()]}\n{asked}derailleur.Report.end();\n{code.text[closing:]}",
+        f"{code.text[: main.end()]}\nderailleur.Report.begin();\n{asked}derailleur.Report.end();\n{code.text[closing:]}",
         f"{_IMPORTS}class Expected {{\nstatic void report() throws Exception {{\n{expected}}}\n}}\n",
         tuple(assertions),
     )

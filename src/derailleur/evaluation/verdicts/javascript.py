@@ -73,7 +73,7 @@ def run_javascript(program: str, stdin: bytes, sandbox: Sandbox, limits: Limits)
 
 def _command(limits: Limits, *options: str) -> tuple[str, ...]:
     heap = limits.memory_bytes * 3 // 4 >> 20  # the rest is for what is not V8's
-    return ("node", "--no-addons", f"--max-old-space-size={heap}", *options, _GUEST)
+    return ("node", "--no-addons", "--random-seed=1", f"--max-old-space-size={heap}", *options, _GUEST)
 
 
 class Evaluator:

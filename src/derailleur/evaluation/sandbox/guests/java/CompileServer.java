@@ -66,7 +66,7 @@ final class CompileServer {
         options.addAll(List.of("-classpath", classPath));
         Map<String, byte[]> classes = new LinkedHashMap<>();
         List<JavaFileObject> units = new ArrayList<>();
-        for (String name : List.of("Channel", "Plain", "Report", "Joined")) {
+        for (String name : List.of("Channel", "Chance", "Plain", "Report", "Joined")) {
             units.add(new Source(Files.readString(sources.resolve("derailleur/" + name + ".java"))));
         }
         compiler.getTask(null, new Memory(files, classes), null, options, null, units).call();

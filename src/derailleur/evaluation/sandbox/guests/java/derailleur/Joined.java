@@ -14,6 +14,7 @@ final class Joined {
         Channel channel = new Channel();
         channel.say("[\"ready\"]");
         String token = channel.hear();
+        Chance.fix();
         Throwable thrown = null;
         try {
             Class<?> program = Class.forName(arguments[0]);

@@ -16,6 +16,11 @@ public final class Report {
         out = consumer;
     }
 
+    /** Before the first test. */
+    public static void begin() {
+        Chance.fix();
+    }
+
     /** An operand of `==`. */
     public static void same(boolean value) {
         say(primitive("boolean", value));
