@@ -36,3 +36,4 @@ def check(candidate):
     assert candidate(["~~", "~."]) == 3
     assert candidate(["~~", ".~"]) == 3
     assert candidate(["~~~~"]) == 4
+    assert candidate(["~", ".", "~", ".", "~", ".", "~"]) == 1
