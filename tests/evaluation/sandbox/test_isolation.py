@@ -333,3 +333,42 @@ def test_a_machine_without_user_namespaces_is_told_so(open_namespaces):
         "no sandbox works here: namespaces: a user namespace (sysctl user.max_user_namespaces): "
         "no space left on device\n"
     )
+
+
+MASKED = """
+from derailleur.evaluation.sandbox import Job, open_sandbox
+with open_sandbox("namespaces") as sandbox:
+    outcome = sandbox.run(Job(("sh", "-c", "ls -a /proc; id -u; python -c 'print(6 * 7)'")))
+    assert outcome.stdout == b".\\n..\\n1000\\n42\\n", outcome
+print("contained")
+"""
+
+
+def test_where_proc_is_masked_a_box_has_none(open_namespaces):
+    mask = 'mount --bind /dev/null /proc/cpuinfo && exec unshare --user --map-root-user "$0" -c "$1"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mask, sys.executable, MASKED]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stdout == "contained\n", ran.stderr
+
+
+def test_a_killed_launcher_is_the_sandbox_s_failure(open_namespaces):
+    with open_namespaces() as sandbox:
+        before = children()
+        box = sandbox.start(Job(("sh", "-c", "echo begun >&3; sleep 60 & sleep 60")))
+        assert box.read_line() == b"begun"
+        (launcher,) = descendants_of_starter = set(descendants(sandbox.back_end._launcher.pid)) & before
+        os.kill(launcher, signal.SIGKILL)
+        outcome = box.wait()
+        assert (outcome.end, outcome.detail) == (End.SANDBOX, "the launcher ended")
+        assert sandbox.run(Job(("true",))).end is End.SANDBOX
+        assert gone(descendants_of_starter)
+
+
+def test_no_descriptor_is_lost(sandbox):
+    def run_all() -> int:
+        sandbox.run(Job(("true",), stdin=b"x", files={"f": b""}))
+        sandbox.run(Job(("missing",)))
+        sandbox.run(Job(("sleep", "9"), limits=Limits(wall_seconds=0.05)))
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    assert run_all() == run_all()

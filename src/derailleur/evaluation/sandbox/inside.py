@@ -3,7 +3,6 @@
 Standard library only.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -70,12 +69,12 @@ def become_program(
     try:
         confinement.arrange_descriptors([*request.standard, *kept], inherited=standard)
         _map_user(outer_user, outer_group)
+        _volunteer_for_oom()
         _mount_own(request.limits["disk_bytes"])
         os.mkdir(_FOLDER)
         os.chdir(_FOLDER)
         if request.files is not None:
             write_files(files)
-        _volunteer_for_oom()
         os.setsid()
         linux.die_with_parent()
         confinement.limit_resources(request.limits)
@@ -107,13 +106,13 @@ def _mount_own(disk_bytes: int) -> None:
     flags |= linux.MS_NOEXEC
     try:
         linux.mount("proc", "/proc", "proc", flags)
-    except PermissionError:  # in containers that hide parts of /proc; without any, most programs still work
+    except PermissionError:  # see `root.enter`; without any, most programs still work
         linux.mount("tmpfs", "/proc", "tmpfs", flags | linux.MS_RDONLY, "size=4k")
 
 
 def _volunteer_for_oom() -> None:
     """Be killed before the launcher, and before anything else of the machine, where memory runs out."""
-    with contextlib.suppress(FileNotFoundError), open("/proc/self/oom_score_adj", "w") as stream:
+    with open("/proc/self/oom_score_adj", "w") as stream:
         stream.write("1000")
 
 

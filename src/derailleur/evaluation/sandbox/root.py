@@ -75,9 +75,20 @@ def enter(binds: Mapping[str, str]) -> None:
         with open(_NEW + path, "w") as stream:
             stream.write(text)
     linux.set_mount_attributes(_NEW, linux.MS_RDONLY)
-    # Not read-only: a clone writes its user map here, and may not mount a laxer /proc of its own.
-    linux.mount("proc", f"{_NEW}/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    _mount_proc()
     linux.pivot_root(_NEW)
+
+
+def _mount_proc() -> None:
+    """A /proc for the launcher, in which a clone writes its user map; a box mounts its own over it.
+
+    Not read-only, since no laxer one could be mounted over it then. Containers that hide parts of /proc let
+    nobody mount a whole one: there the launcher uses theirs, and boxes have none.
+    """
+    try:
+        linux.mount("proc", f"{_NEW}/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    except PermissionError:
+        linux.mount("/proc", f"{_NEW}/proc", None, linux.MS_BIND | linux.MS_REC)
 
 
 def readable(prefix: str) -> list[str]:
@@ -92,7 +103,7 @@ def readable(prefix: str) -> list[str]:
 
 
 def links(python: str) -> dict[str, str]:
-    """Symbolic links of the root by where they lead: `python`, descriptors, and folders that are now in /usr."""
+    """Symbolic links of the root by where they lead: `python`, descriptors, folders that are in /usr now."""
     merged = {path: os.readlink(path) for path in _SYSTEM if os.path.islink(path)}
     return merged | _DEVICE_LINKS | {"/opt/derailleur/bin/python": python}
 
