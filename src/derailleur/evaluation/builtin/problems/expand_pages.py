@@ -17,6 +17,7 @@ def expand_pages(pages: str) -> list[int]:
 
 def check(candidate):
     assert candidate("") == []
+    assert candidate(" ") == []
     assert candidate("4") == [4]
     assert candidate("2, 5-7") == [2, 5, 6, 7]
     assert candidate("9-11,1") == [9, 10, 11, 1]
