@@ -61,7 +61,7 @@ def _table(results: Sequence[Result]) -> Table:
 def _parser() -> Parser:
     made = parser(
         "sandbox selftest",
-        "Run hostile programs in the sandbox that runs candidates, and say of each whether it was contained:\n"
+        "Run hostile programs in the sandbox of candidates, and say of each whether it was contained:\n"
         "fork bombs, memory, output, files, network, system calls, in Python, the shell, node and Java.\n"
         "Exits with 1 if one was not.",
         "derailleur sandbox selftest --backend bubblewrap",

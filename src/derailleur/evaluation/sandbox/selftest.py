@@ -9,9 +9,9 @@ import json
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,13 +82,13 @@ def selftest(open_sandbox: Callable[[], Sandbox], *, cases: Sequence[Case] = CAS
     with laid_out() as bait:
         tester = _Tester(open_sandbox, bait)
         try:
-            for case in cases:
-                if case.harmless or tester.back_end != "unsafe":
-                    yield tester.run(case)
-                    if case.forked:
-                        yield tester.run(case, forked=True)
-            if tester.back_end != "unsafe":
-                yield tester.run_beside_neighbour([case for case in cases if case.name in _NEIGHBOURS])
+            chosen = [case for case in cases if case.harmless or tester.back_end != "unsafe"]
+            for case in chosen:
+                yield tester.run(case)
+                if case.forked:
+                    yield tester.run(case, forked=True)
+            if disturbing := [case for case in chosen if case.name in _NEIGHBOURS]:
+                yield tester.run_beside_neighbour(disturbing)
         finally:
             tester.close()
         yield tester.look_for_remains()
@@ -113,20 +113,9 @@ class _Tester:
     def run(self, case: Case, *, forked: bool = False) -> Result:
         """Run one program and an honest one after it."""
         started = time.monotonic()
-        if case.language is not Language.PYTHON and not shutil.which(case.language, path=root.PATH):
-            return self._result(case, Finding.SKIPPED, f"{case.language} is not installed", started)
-        outcome = _run(self._sandbox, case, self._bait, forked=forked)
-        problems = _problems(case, outcome, self._bait)
-        if left := _settle(self._resting):
-            problems.append(f"{len(left)} processes left")
-        if broken := _broken(self._sandbox, self._bait):
-            problems.append(broken)
-            self._sandbox.close()
-            self._start()
-        if not problems:
-            return self._result(case, Finding.CONTAINED, _reason(outcome), started, forked=forked)
-        finding = Finding.UNCLAIMED if self.back_end in case.unclaimed else Finding.ESCAPED
-        return self._result(case, finding, "; ".join(problems), started, forked=forked)
+        finding, why = self._contained(case, forked=forked)
+        name = f"{case.name}, forked" if forked else case.name
+        return Result(self.back_end, name, case.tries, finding, why, time.monotonic() - started)
 
     def run_beside_neighbour(self, cases: Sequence[Case]) -> Result:
         """Run programs in a sandbox of their own while honest ones run in this one."""
@@ -137,44 +126,45 @@ class _Tester:
                 for case in cases:
                     _run(other, case, self._bait)
 
-        attacker = threading.Thread(target=attack)
-        attacker.start()
         broken, num_honest = "", 0
-        while attacker.is_alive() or not num_honest:
-            broken = broken or _broken(self._sandbox, self._bait)
-            num_honest += 1
-        attacker.join()
-        names = ", ".join(case.name for case in cases)
+        with ThreadPoolExecutor(1) as attacker:
+            attacked = attacker.submit(attack)
+            while not attacked.done():
+                broken = broken or _broken(self._sandbox, self._bait)
+                num_honest += 1
+        attacked.result()
+        tries = f"disturbs others by {', '.join(case.name for case in cases)}"
         finding = Finding.ESCAPED if broken else Finding.CONTAINED
         why = broken or f"{num_honest} honest programs ran as ever"
-        return Result(
-            self.back_end,
-            "neighbour",
-            f"disturbs others by {names}",
-            finding,
-            why,
-            time.monotonic() - started,
-        )
+        return Result(self.back_end, "neighbour", tries, finding, why, time.monotonic() - started)
 
     def look_for_remains(self) -> Result:
         """Look for processes after the sandbox was closed, ended ones that nobody waited for included."""
         started = time.monotonic()
         left = _settle(self._before)
-        finding = Finding.ESCAPED if left else Finding.CONTAINED
-        why = f"{len(left)} processes left"
-        return Result(
-            self.back_end, "remains", "outlives the sandbox", finding, why, time.monotonic() - started
-        )
+        finding, why = Finding.ESCAPED if left else Finding.CONTAINED, f"{len(left)} processes left"
+        seconds = time.monotonic() - started
+        return Result(self.back_end, "remains", "outlives the sandbox", finding, why, seconds)
 
     def _start(self) -> None:
         self._sandbox = self._open()
         self._resting = _living()
 
-    def _result(
-        self, case: Case, finding: Finding, why: str, started: float, *, forked: bool = False
-    ) -> Result:
-        name = f"{case.name}, forked" if forked else case.name
-        return Result(self.back_end, name, case.tries, finding, why, time.monotonic() - started)
+    def _contained(self, case: Case, *, forked: bool) -> tuple[Finding, str]:
+        if case.language is not Language.PYTHON and not shutil.which(case.language, path=root.PATH):
+            return Finding.SKIPPED, f"{case.language} is not installed"
+        outcome = _run(self._sandbox, case, self._bait, forked=forked)
+        problems = _problems(case, outcome, self._bait)
+        if left := _settle(self._resting):
+            problems.append(f"{len(left)} processes left")
+        if broken := _broken(self._sandbox, self._bait):
+            problems.append(broken)
+            self._sandbox.close()
+            self._start()
+        if not problems:
+            return Finding.CONTAINED, _reason(outcome)
+        finding = Finding.UNCLAIMED if self.back_end in case.unclaimed else Finding.ESCAPED
+        return finding, "; ".join(problems)
 
 
 def _run(sandbox: Sandbox, case: Case, bait: Bait, *, forked: bool = False) -> Outcome:

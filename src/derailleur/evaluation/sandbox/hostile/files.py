@@ -272,7 +272,7 @@ except OSError as error:
         "nests folders so deep that they cannot be removed by name",
         """
 import os
-for _ in range(3000):
+for _ in range(1000):
     os.mkdir("folder")
     os.chdir("folder")
 print("nested")

@@ -177,7 +177,7 @@ else:
 """,
         seen="No space|^$",
         ends=(End.EXITED, End.TIMEOUT),
-        unclaimed=("landlock",),
+        unclaimed=("bubblewrap", "landlock"),
     ),
     Case(
         "descriptors",
