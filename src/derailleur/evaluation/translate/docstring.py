@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 
 from derailleur.evaluation.translate.problem import Example, parse_call, parse_value
 from derailleur.evaluation.translate.types import UntranslatableError
@@ -36,15 +37,17 @@ def _doctest(lines: list[str], start: int) -> tuple[Example, int] | None:
     at = start + 1
     while at < len(lines) and lines[at].startswith(_CONTINUED):
         at += 1
-    source = "\n".join(line.removeprefix(_PROMPT).removeprefix(_CONTINUED) for line in lines[start:at])
-    for end in range(at + 1, len(lines) + 1):
-        if lines[end - 1].startswith(_PROMPT):
-            break
+    try:
+        function, arguments = parse_call("\n".join(line[len(_PROMPT) :] for line in lines[start:at]))
+    except UntranslatableError:
+        return None
+    value_lines = list(takewhile(lambda line: not line.startswith(_PROMPT), lines[at:]))
+    for length in range(1, len(value_lines) + 1):
         try:
-            function, arguments = parse_call(source)
-            return Example(function, arguments, parse_value("\n".join(lines[at:end]))), end
+            value = parse_value("\n".join(value_lines[:length]))
         except UntranslatableError:
             continue
+        return Example(function, arguments, value), at + length
     return None
 
 
