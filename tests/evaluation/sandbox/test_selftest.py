@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,39 @@ def test_all_hostile_programs_are_contained(name):
     assert _findings(results) == {}
     unclaimed = {result.case for result in results if result.finding is Finding.UNCLAIMED}
     assert unclaimed <= {case.name for case in CASES if name in case.unclaimed}
+
+
+# As root: become nobody when all is imported, since nobody may not read where our own Python is installed.
+ORDINARY = """
+import os, sys
+from derailleur.evaluation.sandbox import kept, launched, namespaces, open_sandbox
+from derailleur.evaluation.sandbox import box, bubblewrap, landlock
+from derailleur.evaluation.sandbox.selftest import Finding, selftest
+
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    kept.PYTHON = sys.argv[2]
+    launched.Launched.__init__.__kwdefaults__["python"] = sys.argv[2]
+for result in selftest(lambda: open_sandbox(sys.argv[1])):
+    if result.finding is Finding.ESCAPED:
+        print(result.case, result.why)
+print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["namespaces", "bubblewrap", "landlock"])
+def test_they_are_contained_for_an_ordinary_user(name):
+    _opener(name)
+    python = f"/usr/bin/python3.{sys.version_info.minor}"
+    if os.geteuid() == 0 and not Path(python).exists():
+        pytest.skip(f"needs {python}, which every user can run")
+    ran = subprocess.run(
+        [sys.executable, "-c", ORDINARY, name, python], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert ran.stdout == "done\n", ran.stderr
 
 
 def test_without_a_sandbox_they_are_not():

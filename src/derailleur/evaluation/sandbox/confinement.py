@@ -33,7 +33,7 @@ def limit_resources(limits: Allowance) -> None:
         (resource.RLIMIT_AS, limits["memory_bytes"] + _RESERVED_BYTES),
         (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_FSIZE, limits["disk_bytes"]),
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, 1),  # with 0 a crash would still start the host's handler of crashes (core(5))
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),

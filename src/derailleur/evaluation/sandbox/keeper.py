@@ -89,7 +89,7 @@ def _guard(request: inside.Request, control: socket.socket, settings: Settings, 
     socket.send_fds(life, [launcher.PIDFD], [os.pidfd_open(os.getpid())])
     user = launcher.FIRST_USER + os.getpid() if settings.private_user else None
     status, inner_status = os.pipe()
-    with scratch.folder(user) as folder:
+    with contextlib.nullcontext("") if settings.wrapper else scratch.folder(user) as folder:
         program = os.fork()
         if program == 0:
             _become_program(request, settings, guest, user=user, folder=folder, status=inner_status)

@@ -165,6 +165,26 @@ for command in (["chage", "-l", "root"], ["su", "-c", "id"], ["mount", "-t", "tm
         seen="failed:|No such file|denied",
     ),
     Case(
+        "terminal",
+        "types into the terminal of whoever runs it",
+        """
+import fcntl, os
+for name in ("/dev/tty", "/dev/console", "/dev/pts/0", "/dev/pts/1"):
+    try:
+        os.open(name, os.O_RDWR | os.O_NOCTTY)
+        print("escaped: opened", name)
+    except OSError as error:
+        print(error)
+for number in range(4):
+    try:
+        fcntl.ioctl(number, 0x5412, b"x")  # TIOCSTI
+        print("escaped: typed into", number)
+    except OSError as error:
+        print(error)
+""",
+        seen="Inappropriate ioctl",
+    ),
+    Case(
         "exit-by-signal",
         "ends by every signal that it can send itself",
         """

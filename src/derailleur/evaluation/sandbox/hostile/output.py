@@ -81,6 +81,19 @@ while True:
         ends=(End.TIMEOUT,),
     ),
     Case(
+        "pass-descriptors",
+        "floods the supervisor with open files",
+        """
+import os, socket
+channel = socket.socket(fileno=3)
+files = [os.open("/dev/null", os.O_RDONLY) for _ in range(100)]
+while True:
+    socket.send_fds(channel, [b"x" * 64], files)
+""",
+        ends=(End.EXITED, End.OUTPUT),
+        seen="Too many references|x",
+    ),
+    Case(
         "shut-down",
         "shuts its channel down and ends well",
         """
