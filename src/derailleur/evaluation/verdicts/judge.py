@@ -66,7 +66,8 @@ def _by_output(outcome: Outcome, expected: str) -> Judgement:
     if stopped:
         return stopped
     if outcome.code:
-        return Judgement(_crash(outcome), one_line(outcome.stderr.decode(errors="replace")), seconds)
+        last = one_line(outcome.stderr.decode(errors="replace"))
+        return Judgement(_crash(last), last or f"exit status {outcome.code}", seconds)
     lines = zip_longest(_lines(outcome.stdout.decode(errors="replace")), _lines(expected))
     for number, (written, wanted) in enumerate(lines, 1):
         if written != wanted:
@@ -74,12 +75,11 @@ def _by_output(outcome: Outcome, expected: str) -> Judgement:
     return Judgement(Verdict.PASSED, seconds=seconds)
 
 
-def _crash(outcome: Outcome) -> Verdict:
-    """The class of a program that ended with an error of its own."""
-    last = outcome.stderr.rstrip().rpartition(b"\n")[2]
-    if last.startswith((b"SyntaxError", b"IndentationError", b"TabError")):
+def _crash(last_line: str) -> Verdict:
+    """The class of a program that ended with an error of its own, by the last line that it wrote of it."""
+    if last_line.startswith(("SyntaxError", "IndentationError", "TabError")):
         return Verdict.COMPILE
-    return Verdict.MEMORY if last.startswith(b"MemoryError") else Verdict.RUNTIME
+    return Verdict.MEMORY if last_line.startswith("MemoryError") else Verdict.RUNTIME
 
 
 def _lines(text: str) -> list[str]:

@@ -32,8 +32,8 @@ def judge_python(program: str, tests: str, sandbox: Sandbox, limits: Limits) -> 
             return judge_values(program, checks, sandbox, limits)
         case Judged():
             return judge_apart(program, tests, way, sandbox, limits)
-        case Joined(modules):
-            return judge_joined(program, tests, modules, sandbox, limits)
+        case Joined():
+            return judge_joined(program, tests, sandbox, limits)
 
 
 def judge_values(program: str, checks: Sequence[Check], sandbox: Sandbox, limits: Limits) -> Judgement:
@@ -76,26 +76,24 @@ def judge_apart(program: str, tests: str, way: Judged, sandbox: Sandbox, limits:
         failed = next((_failure(message) for message in told if "failed" in message), None)
         return _judgement(failed or ended(program_end) or ended(tests_end), program_end, seconds)
     if "untold" in answer:
-        return judge_joined(program, tests, way.modules, sandbox, limits)
+        return judge_joined(program, tests, sandbox, limits)
     judgement = Judgement(Verdict.PASSED) if answer.get("passed") is True else _failure(answer)
     return _judgement(judgement, tests_end, seconds)
 
 
-def judge_joined(
-    program: str, tests: str, modules: Sequence[str], sandbox: Sandbox, limits: Limits
-) -> Judgement:
+def judge_joined(program: str, tests: str, sandbox: Sandbox, limits: Limits) -> Judgement:
     """The tests run in the program's process, which they reach after the program itself has run.
 
     Two secrets guard that order: the guest shows the first when the program is done, which the program cannot
     do in its place, and then gets the tests with the second, which it shows after them.
     """
     ready, token = secrets.token_hex(_SECRET_BYTES), secrets.token_hex(_SECRET_BYTES)
-    marker, rewritten = rewrite(tests)
+    rewritten = rewrite(tests)
     box = sandbox.start(Job(_GUEST_OF_JOINED, limits=limits))
-    _send(box, {"program": program, "modules": list(modules), "ready": ready})
+    _send(box, {"program": program, "modules": rewritten.modules, "ready": ready})
     line = box.read_line()
     if line == ready.encode():
-        box.send(f"{token} {marker} {rewritten.encode().hex()}\n".encode())
+        box.send(f"{token} {rewritten.marker} {rewritten.source.encode().hex()}\n".encode())
         line = box.read_line()
         if line == token.encode():
             return _judgement(Judgement(Verdict.PASSED), _ended(box))

@@ -8,24 +8,40 @@ import ast
 import builtins
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 _MARKER_BYTES = 8
 _PASSED_BY_UNITTEST = "lambda result: result.wasSuccessful() and result.testsRun and not result.skipped"
 _NEEDED_BY_NAME = frozenset({"super", "__import__", "__build_class__", "__debug__", "__name__", "__doc__"})
 
 
-def rewrite(tests: str) -> tuple[str, str]:
-    """The marker that begins those strings, and the source of the rewritten tests."""
-    marker = secrets.token_hex(_MARKER_BYTES)
-    tree = ast.fix_missing_locations(_Rewriter(marker, ast.parse(tests)).rewritten)
-    return marker, ast.unparse(tree)
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Rewritten tests.
+
+    Attributes:
+        marker: what those strings begin with.
+        modules: what the tests import.
+    """
+
+    source: str
+    marker: str
+    modules: tuple[str, ...]
+
+
+def rewrite(tests: str) -> Rewritten:
+    """Rewrite tests that are Python."""
+    tree, marker = ast.parse(tests), secrets.token_hex(_MARKER_BYTES)
+    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    rewritten = ast.fix_missing_locations(_Rewriter(marker, tree).visit(tree))
+    return Rewritten(ast.unparse(rewritten), marker, tuple(sorted(modules)))
 
 
 class _Rewriter(ast.NodeTransformer):
     def __init__(self, marker: str, tree: ast.Module) -> None:
         self._marker = marker
         self._bound = set(_bound_names(tree)) | _NEEDED_BY_NAME
-        self.rewritten = self.visit(tree)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         built_in = hasattr(builtins, node.id) and node.id not in self._bound

@@ -56,14 +56,8 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Tests that need the program's own objects.
+    """Tests that need the program's own process, and why."""
 
-    Attributes:
-        modules: what they import.
-        reason: why they cannot run apart.
-    """
-
-    modules: tuple[str, ...]
     reason: str
 
 
@@ -292,15 +286,15 @@ def _apart(tests: str, tree: ast.Module) -> Judged | Joined:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
-    if asserts and not free:
-        raise ValueError("they use nothing of the program")
     modules = free & bases & _MODULES
     try:
         if unusual := sorted(imported - _MODULES):
             raise _NotApartError(f"they import {unusual[0]}")
         _Apart(free - modules).visit(tree)
     except _NotApartError as reason:
-        return Joined(tuple(sorted(imported)), str(reason))
+        return Joined(str(reason))
+    if asserts and not free:
+        raise ValueError("they use nothing of the program")
     return Judged(tuple(sorted(free - modules)), tuple(sorted(modules)))
 
 
