@@ -89,14 +89,16 @@ def become_program(
 
 
 def _map_user(outer_user: int, outer_group: int) -> None:
-    for name, line in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{root.USER} {outer_user} 1"),
-        ("gid_map", f"{root.USER} {outer_group} 1"),
-    ):
-        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
-        os.write(descriptor, line.encode())
-        os.close(descriptor)
+    _write("/proc/self/setgroups", b"deny")
+    _write("/proc/self/uid_map", b"%d %d 1" % (root.USER, outer_user))
+    _write("/proc/self/gid_map", b"%d %d 1" % (root.USER, outer_group))
+
+
+def _write(path: str, content: bytes) -> None:
+    """Without the layers of `open`: each page that a fork touches first costs as much as a system call."""
+    descriptor = os.open(path, os.O_WRONLY)
+    os.write(descriptor, content)
+    os.close(descriptor)
 
 
 def _mount_own(disk_bytes: int) -> None:
@@ -112,8 +114,7 @@ def _mount_own(disk_bytes: int) -> None:
 
 def _volunteer_for_oom() -> None:
     """Be killed before the launcher, and before anything else of the machine, where memory runs out."""
-    with open("/proc/self/oom_score_adj", "w") as stream:
-        stream.write("1000")
+    _write("/proc/self/oom_score_adj", b"1000")
 
 
 def write_files(packed: int) -> None:

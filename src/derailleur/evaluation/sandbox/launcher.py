@@ -54,6 +54,8 @@ def main() -> None:
             become(private_user)
         linux.die_with_parent()
         guest = import_guest(settings["guest"])
+        if len(os.listdir("/proc/self/task")) > 1:  # see `linux.clone`
+            raise RuntimeError("the guest started a thread when it was imported")
         program_filter = filter_program()
     except Exception as error:
         trouble = linux.told(error) if isinstance(error, OSError) else traceback.format_exc()
