@@ -225,6 +225,9 @@ CHEATS = [
         "Fraction(1)",
     ),
     returns("is no number", "", "float('nan')"),
+    Cheat(
+        "is a class that is equal to everything", "class double(int):\n    __eq__ = lambda *_: True\n", RIGHT
+    ),
     # looking for what is expected
     inside(
         "walks frames",

@@ -153,6 +153,30 @@ assert str(V(4)) == 'V4'
 assert (V(1) + V(1)).x == 2
 
 # program
+class Rational:
+    def __init__(self, n, d): self.n, self.d = n, d
+    def __eq__(self, other): return self.n == other * self.d
+    def __mul__(self, k): return Rational(self.n * k, self.d)
+    def __abs__(self): return abs(self.n / self.d)
+
+# tests
+assert Rational(1, 2) == 0.5 and Rational(1, 2) * 4 == 2
+assert abs(Rational(-1, 2)) == 0.5
+
+# program
+class Tree:
+    def __init__(self): self.items = set()
+    def add(self, item): self.items.add(item)
+    def __contains__(self, item): return item in self.items
+    def __bool__(self): return bool(self.items)
+
+# tests
+tree = Tree()
+assert not tree
+tree.add(3)
+assert tree and 3 in tree and 4 not in tree
+
+# program
 class Shape:
     sides = 0
 class Square(Shape):

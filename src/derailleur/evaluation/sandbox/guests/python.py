@@ -215,17 +215,30 @@ def answer_values(channel: Line, request: dict[str, Any]) -> None:
         channel.send(answer)
 
 
-_OPERATIONS: dict[str, Callable[..., Any]] = {
-    "call": lambda function, *arguments, **keywords: function(*arguments, **keywords),
-    **{
-        name: getattr(builtins, name) for name in ("getattr", "setattr", "len", "iter", "next", "str", "repr")
-    },
-    **{name: getattr(builtins, name) for name in ("isinstance", "issubclass", "hash")},
-    **{name: getattr(operator, name) for name in ("getitem", "setitem", "delitem")},
+_UNARY = {
+    **{name: getattr(builtins, name) for name in ("bool", "float", "hash", "int", "iter", "len", "next")},
+    **{name: getattr(builtins, name) for name in ("repr", "reversed", "str")},
+    **{name: getattr(operator, name) for name in ("abs", "index", "invert", "neg", "pos")},
+}
+_BINARY = {
     **{
         name: getattr(operator, name)
-        for name in ("eq", "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv")
+        for name in ("eq", "lt", "le", "gt", "ge", "add", "sub", "mul", "matmul")
     },
+    **{
+        name: getattr(operator, name)
+        for name in ("truediv", "floordiv", "mod", "pow", "lshift", "rshift", "xor")
+    },
+    "and": operator.and_,
+    "or": operator.or_,
+    "contains": operator.contains,
+}
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    **_UNARY,
+    **_BINARY,
+    **{name: getattr(builtins, name) for name in ("getattr", "setattr", "isinstance", "issubclass")},
+    **{name: getattr(operator, name) for name in ("getitem", "setitem", "delitem")},
+    "call": lambda function, *arguments, **keywords: function(*arguments, **keywords),
 }
 """What a stand-in may be asked to do to the object that it stands for."""
 
@@ -242,7 +255,7 @@ class Objects:
         number = self._numbers.setdefault(id(value), len(self._objects))
         if number == len(self._objects):
             self._objects.append(value)
-        return [*_opaque(value), number]
+        return ["?", type(value).__name__, number]
 
     def find(self, plain: Plain) -> Any:
         if isinstance(plain[-1], int):
@@ -290,11 +303,13 @@ class UntoldError(Exception):
 class StandIn:
     """Stands in the tests for a function or an object of the program, which runs in another box.
 
-    Of operators, those between two such objects are carried out there. All else is unequal to a stand-in: an
-    object of the program's own class would be told what is expected, and asked whether it is that.
+    What is done to it is done there. Operators between it and plain data are not, unless the tests name its
+    class: the object would be told what is expected, and asked whether it is that.
     """
 
     __slots__ = ("_plain", "_remote")
+    _plain: Plain
+    _remote: "Remote"
 
     def __init__(self, plain: Plain, remote: "Remote") -> None:
         object.__setattr__(self, "_plain", plain)
@@ -303,42 +318,6 @@ class StandIn:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._remote.ask("call", self, *arguments, **keywords)
 
-    def __getattr__(self, name: str) -> Any:
-        return self._remote.ask("getattr", self, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._remote.ask("setattr", self, name, value)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._remote.ask("getitem", self, key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._remote.ask("setitem", self, key, value)
-
-    def __delitem__(self, key: Any) -> None:
-        self._remote.ask("delitem", self, key)
-
-    def __len__(self) -> Any:
-        return self._remote.ask("len", self)
-
-    def __iter__(self) -> Any:
-        return self._remote.ask("iter", self)
-
-    def __next__(self) -> Any:
-        return self._remote.ask("next", self)
-
-    def __str__(self) -> Any:
-        return self._remote.ask("str", self)
-
-    def __repr__(self) -> Any:
-        return self._remote.ask("repr", self)
-
-    def __hash__(self) -> Any:
-        return self._remote.ask("hash", self)
-
-    def __bool__(self) -> bool:
-        return len(self._plain) < 3 or self._plain[2] is True
-
     def __instancecheck__(self, value: Any) -> Any:
         return self._remote.ask("isinstance", value, self)
 
@@ -346,29 +325,45 @@ class StandIn:
         return self._remote.ask("issubclass", value, self)
 
 
-def _between_stand_ins(name: str) -> Callable[[StandIn, Any], Any]:
-    def method(self: StandIn, other: Any) -> Any:
-        return self._remote.ask(name, self, other) if type(other) is StandIn else NotImplemented
+def _asked(name: str) -> Callable[..., Any]:
+    def method(self: StandIn, *arguments: Any) -> Any:
+        return self._remote.ask(name, self, *arguments)
 
     return method
 
 
-for _name in ("eq", "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv"):
-    setattr(StandIn, f"__{_name}__", _between_stand_ins(_name))
+def _asked_among_objects(name: str) -> Callable[[StandIn, Any], Any]:
+    def method(self: StandIn, other: Any) -> Any:
+        if type(other) is StandIn or self._plain[1] in self._remote.classes:
+            return self._remote.ask(name, self, other)
+        if name == "contains":
+            return any(item == other for item in self._remote.ask("iter", self))
+        return NotImplemented
+
+    return method
+
+
+for _name in (*_UNARY, "getattr", "setattr", "getitem", "setitem", "delitem"):
+    setattr(StandIn, f"__{_name}__", _asked(_name))
+for _name in _BINARY:
+    setattr(StandIn, f"__{_name}__", _asked_among_objects(_name))
 
 
 class Remote:
-    """The tests' end of the line to the program's box."""
+    """The tests' end of the line to the program's box.
 
-    def __init__(self, line: Line) -> None:
+    Attributes:
+        classes: the classes of the program that the tests name: names with a capital letter are taken for it.
+    """
+
+    def __init__(self, line: Line, names: list[str]) -> None:
+        self.classes = {name for name in names if name[:1].isupper()}
         self._line = line
         self._stand_ins: dict[Any, StandIn] = {}
 
     def stand_in(self, plain: Plain) -> StandIn:
         """The one stand-in of an object or a name, so that `is` means what it meant."""
-        stand_in = self._stand_ins.setdefault(plain[-1], StandIn(plain, self))
-        object.__setattr__(stand_in, "_plain", plain)
-        return stand_in
+        return self._stand_ins.setdefault(plain[-1], StandIn(plain, self))
 
     def ask(self, do: str, *arguments: Any, **keywords: Any) -> Any:
         request = {
@@ -411,13 +406,13 @@ def _restore(argument: Any, value: Any) -> None:
 
 def judge(channel: Line, request: dict[str, Any]) -> None:
     """Run the tests here, with stand-ins for the program's functions."""
-    remote = Remote(Line(PEER))
+    remote = Remote(Line(PEER), request["names"])
     remote.ask(
         "len", ""
     )  # answered once the program has run, so that it has even where the tests do not call it
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
-    names = {name: remote.stand_in(["?", "function", True, name]) for name in request["names"]}
+    names = {name: remote.stand_in(["?", "function", name]) for name in request["names"]}
     modules = {name: importlib.import_module(name) for name in request["modules"]}
     module.__dict__.update({"__builtins__": builtins, **names, **modules})
     try:

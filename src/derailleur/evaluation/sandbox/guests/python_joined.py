@@ -19,7 +19,7 @@ What keeps the program from answering by itself, and the tests from being bent:
 - After the program every module that was there before it is again as it was, `builtins` among them, and the
   tests hold the built-in functions themselves, not their names.
 - The tests' names are not the program's. In the tests, plain data and an object meet in an operator only if
-  the tests name the object's class.
+  the tests name the object's class, with a capital letter: a function could otherwise be made a class.
 
 A process that runs a program can still not be sure of itself; docs/evaluation.md has the limits that remain.
 """
@@ -299,7 +299,8 @@ def _bound(
     constants = {f"{marker}:{name}": value for name, value in replaced.items()}
 
     def bind(code: types.CodeType) -> types.CodeType:
-        named.extend(value for name in code.co_names if isinstance(value := namespace.get(name), type))
+        classes = (namespace.get(name) for name in code.co_names if name[:1].isupper())
+        named.extend(value for value in classes if isinstance(value, type))
         consts = (bind(each) if isinstance(each, types.CodeType) else each for each in code.co_consts)
         return code.replace(
             co_consts=tuple(constants.get(each, each) if type(each) is str else each for each in consts)
