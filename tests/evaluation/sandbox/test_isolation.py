@@ -220,6 +220,11 @@ def test_the_host_s_files_are_absent(evaluate, tmp_path):
     assert evaluate("open('/etc/passwd').read().count(chr(10))") == 1
 
 
+def test_neither_the_host_s_name_nor_our_control_group_is_told(evaluate):
+    assert evaluate("os.uname().nodename") == "box"
+    assert {line.split(":", 2)[2] for line in evaluate("open('/proc/self/cgroup').read().split()")} <= {"/"}
+
+
 def test_there_is_no_network(evaluate):
     assert evaluate("[line.split(':')[0].strip() for line in open('/proc/self/net/dev')][2:]") == ["lo"]
 
@@ -278,6 +283,22 @@ def test_closing_ends_everything(open_namespaces):
     outcome = box.wait()
     assert (outcome.end, outcome.detail) == (End.SANDBOX, "the launcher ended")
     assert sandbox.run(Job(("true",))).end is End.SANDBOX
+
+
+def test_another_thread_may_close_it(open_namespaces):
+    sandbox = open_namespaces()
+    box = sandbox.start(Job(("sleep", "60")))
+    closing = threading.Timer(0.2, sandbox.close)
+    closing.start()
+    assert box.wait().end is End.SANDBOX
+    closing.join()
+
+
+def test_it_closes_while_a_fork_of_ours_still_has_its_socket(open_namespaces):
+    sandbox = open_namespaces()
+    copy = sandbox.back_end._control.dup()
+    sandbox.close()
+    copy.close()
 
 
 def test_the_thread_that_opened_it_may_end_before_it(open_namespaces):

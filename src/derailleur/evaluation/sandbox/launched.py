@@ -158,6 +158,8 @@ class Launched:
 
     def close(self) -> None:
         """End the launcher and with it every box."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._control.shutdown(socket.SHUT_RDWR)  # even where a fork of ours still has the socket
         self._control.close()
         self._launcher.wait()
         if self._group:

@@ -34,7 +34,14 @@ _FIRST_FREE = 8
 FIRST_USER = 0x70000000
 """Far above the users of any machine; a worker's is this and its process id, so no two are the same."""
 
-_OWN = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWPID
+_OWN = (
+    linux.CLONE_NEWNS
+    | linux.CLONE_NEWNET
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWCGROUP
+)
 _BOX = linux.CLONE_NEWUSER | linux.CLONE_NEWPID | linux.CLONE_NEWNS | linux.CLONE_NEWIPC
 
 
@@ -49,6 +56,7 @@ def main() -> None:
             os.waitpid(launcher, 0)
             os._exit(0)
         _survive_oom()
+        socket.sethostname("box")
         root.enter(settings["binds"])
         if private_user is not None:
             become(private_user)

@@ -75,7 +75,7 @@ class Sandbox:
         return self._companions[make]  # type: ignore[return-value]
 
     def close(self) -> None:
-        """End every program and free the worker."""
+        """End every program and free the worker; the one method that another thread may call."""
         for companion in list(self._companions.values()):
             companion.close()
         self.back_end.close()
