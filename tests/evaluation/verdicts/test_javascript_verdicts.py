@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs node
 
 EVALUATION = Path(os.environ.get("DERAILLEUR_EVALUATION", Path(__file__).parents[3] / "shared/data/eval"))
 
-LIMITS = Limits(cpu_seconds=5, wall_seconds=30)
+LIMITS = Limits(cpu_seconds=2, wall_seconds=30)
 HONEST = "function add(a, b) {\n  return [a + b];\n}\n"
 WRONG = "function add(a, b) {\n  return [a - b];\n}\n"
 TESTS = """const assert = require('node:assert');

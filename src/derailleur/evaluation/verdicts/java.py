@@ -25,7 +25,7 @@ from derailleur.evaluation.verdicts.conversation import (
     say,
 )
 from derailleur.evaluation.verdicts.java_tests import (
-    Tests,
+    ReadTests,
     ends_in_code,
     read_tests,
     with_explicit_assertions,
@@ -116,7 +116,7 @@ class Workshop:
         self._compiler = Compiler(sandbox, jars=self._jars)
         self._known: dict[str, list[Plain] | None] = {}
 
-    def expected(self, tests: Tests) -> list[Plain] | None:
+    def expected(self, tests: ReadTests) -> list[Plain] | None:
         """What each assertion expects; None where that takes names of the program or cannot be compared.
 
         Raises:
@@ -152,7 +152,7 @@ class Workshop:
         """End the compiler."""
         self._compiler.close()
 
-    def _expected(self, tests: Tests) -> list[Plain] | None:
+    def _expected(self, tests: ReadTests) -> list[Plain] | None:
         try:
             lines = self._compiler.report(self._importable(tests.expected))
         except CompileError:

@@ -52,7 +52,7 @@ class Assertion:
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class ReadTests:
     """Tests that can be judged by values.
 
     Attributes:
@@ -67,7 +67,7 @@ class Tests:
 
 
 @functools.lru_cache(_KNOWN_TESTS)
-def read_tests(tests: str) -> Tests | None:
+def read_tests(tests: str) -> ReadTests | None:
     """Take apart tests of MultiPL-E's shape, which begin inside the class of the program:
 
             }
@@ -86,7 +86,7 @@ def read_tests(tests: str) -> Tests | None:
         return None
 
 
-def _read(code: Code) -> Tests:
+def _read(code: Code) -> ReadTests:
     main = _MAIN.match(code.mask)
     if not main:
         raise UnreadableError("something before main")
@@ -99,8 +99,9 @@ def _read(code: Code) -> Tests:
         raise UnreadableError("no assertion")
     asked = "".join(_report(assertion, assertion.actual) for assertion in assertions)
     expected = "".join(_report(assertion, assertion.expected) for assertion in assertions)
-    return Tests(
-        f"{code.text[: main.end()]}\nderailleur.Report.begin();\n{asked}derailleur.Report.end();\n{code.text[closing:]}",
+    before, after = code.text[: main.end()], code.text[closing:]
+    return ReadTests(
+        f"{before}\nderailleur.Report.begin();\n{asked}derailleur.Report.end();\n{after}",
         f"{_IMPORTS}class Expected {{\nstatic void report() throws Exception {{\n{expected}}}\n}}\n",
         tuple(assertions),
     )

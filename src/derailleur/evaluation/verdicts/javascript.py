@@ -20,7 +20,7 @@ from derailleur.evaluation.verdicts.conversation import (
     no_guest,
     say,
 )
-from derailleur.evaluation.verdicts.javascript_tests import Tests, read_tests
+from derailleur.evaluation.verdicts.javascript_tests import ReadTests, read_tests
 from derailleur.evaluation.verdicts.plain import Plain, check
 from derailleur.evaluation.verdicts.verdict import Judgement
 
@@ -84,9 +84,9 @@ class Evaluator:
         self._sandbox = sandbox
         self._box: Box | None = None
         self._lock = threading.Lock()
-        self._known: dict[Tests, list[Plain] | None] = {}
+        self._known: dict[ReadTests, list[Plain] | None] = {}
 
-    def expected(self, tests: Tests) -> list[Plain] | None:
+    def expected(self, tests: ReadTests) -> list[Plain] | None:
         """What each assertion expects; None where that takes names of the program, or is no plain data.
 
         Raises:
@@ -106,7 +106,7 @@ class Evaluator:
         with self._lock:
             self._drop()
 
-    def _evaluated(self, tests: Tests) -> list[Plain] | None:
+    def _evaluated(self, tests: ReadTests) -> list[Plain] | None:
         if self._box is None:
             self._box = self._sandbox.start(Job(_command(_EVALUATOR_LIMITS), limits=_EVALUATOR_LIMITS))
             hear(self._box)

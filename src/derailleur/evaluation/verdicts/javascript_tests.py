@@ -61,7 +61,7 @@ class Assertion:
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class ReadTests:
     """Tests that can be judged by values.
 
     Attributes:
@@ -74,7 +74,7 @@ class Tests:
 
 
 @functools.lru_cache(_KNOWN_TESTS)
-def read_tests(tests: str) -> Tests | None:
+def read_tests(tests: str) -> ReadTests | None:
     """Take apart tests of MultiPL-E's shape, which reach each assertion once and in order:
 
         const assert = require('node:assert');
@@ -92,7 +92,7 @@ def read_tests(tests: str) -> Tests | None:
         return None
 
 
-def _read(code: Code) -> Tests:
+def _read(code: Code) -> ReadTests:
     required = _REQUIRE.match(code.mask)
     if not required:
         raise UnreadableError("no assert")
@@ -120,7 +120,7 @@ def _read(code: Code) -> Tests:
             lines.append(f"derailleurReport({assertions[-1].actual})")
     if not assertions:
         raise UnreadableError("no assertion")
-    return Tests(before + "".join(f"{line}\n;" for line in lines) + after, tuple(assertions))
+    return ReadTests(before + "".join(f"{line}\n;" for line in lines) + after, tuple(assertions))
 
 
 def _assertion(statement: Code, comparisons: dict[str, values.Equal]) -> Assertion:
