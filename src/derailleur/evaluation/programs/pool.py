@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -81,9 +82,10 @@ class Pool:
             judges = list(self._of_thread.values())
             self._of_thread.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
-        for judge in judges:
-            judge.close()
-        self._executor.shutdown(wait=True)
+        with ExitStack() as stack:  # all are closed, also where one fails to
+            stack.callback(self._executor.shutdown, wait=True)
+            for judge in judges:
+                stack.callback(judge.close)
 
     def submit(self, row: Row) -> None:
         """Have a row judged; returns at once."""
