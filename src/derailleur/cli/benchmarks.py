@@ -63,42 +63,43 @@ def benchmark_tables(results: dict[str, Any]) -> Iterator[Table]:
     for described in results["sets"]:
         rows = [row for row in results["presets"] if row["set"] == described["name"]]
         parts = list(dict.fromkeys(score["rows"] for score in rows[0]["scores"]))
+        lines = [_line(row, part, is_first=part == parts[0]) for row in rows for part in parts]
         table = Table(
             title=f"{described['name']}: {described['num_problems']:,} problems, 95 % intervals over them",
             caption=_caption(rows),
         )
-        table.add_column("preset")
-        table.add_column("placement", overflow="fold")
-        table.add_column("lines" if len(parts) > 1 else "")
-        for score in _of_part(rows[0], parts[0]):
-            table.add_column(_heading(score), justify="right")
-            table.add_column("retention", justify="right")
-        table.add_column("tokens/s", justify="right")
-        for row in rows:
-            speed = "" if row["tokens_per_second"] is None else f"{row['tokens_per_second']:,.0f}"
-            names = row["preset"], row["placement"] or ""
-            for part in parts:
-                cells = [cell for score in _of_part(row, part) for cell in _cells(score)]
-                table.add_row(*names, part if len(parts) > 1 else "", *cells, speed)
-                names, speed = ("", ""), ""
+        shown = [heading for heading in lines[0] if any(line[heading] for line in lines)]
+        for heading in shown:
+            table.add_column(
+                heading, justify="left" if heading in ("preset", "placement", "lines") else "right"
+            )
+        for line in lines:
+            table.add_row(*(line[heading] for heading in shown))
         yield table
 
 
-def _of_part(row: dict[str, Any], part: str) -> list[dict[str, Any]]:
-    return [score for score in row["scores"] if score["rows"] == part]
+def _line(row: dict[str, Any], part: str, *, is_first: bool) -> dict[str, str]:
+    """Cells by heading; what is nowhere known has no column."""
+    speed, is_alone = row["tokens_per_second"], all(score["rows"] == part for score in row["scores"])
+    cells = {"preset": row["preset"], "placement": row["placement"] or ""} if is_first else {}
+    cells = {"preset": "", "placement": ""} | cells | {"lines": "" if is_alone else part}
+    for score in row["scores"]:
+        if score["rows"] == part:
+            heading, kept = _heading(score), score["retention"]
+            cells |= {heading: _cell(score), f"of all-FA,\n{heading}": "" if kept is None else f"{kept:.1%}"}
+    return cells | {"tokens/s": f"{speed:,.0f}" if speed is not None and is_first else ""}
 
 
 def _heading(score: dict[str, Any]) -> str:
     metric, temperature = score["metric"].replace("_", " "), score["temperature"]
-    return f"{metric}\nT {temperature:g}" if temperature else metric
+    return f"{metric}, T {temperature:g}" if temperature else metric
 
 
-def _cells(score: dict[str, Any]) -> tuple[str, str]:
+def _cell(score: dict[str, Any]) -> str:
     if score["value"] is None:
-        return "not judged", ""
+        return "not judged"
     low, high = score["interval"]
-    kept = score["retention"]
-    return f"{score['value']:.1%}\n{low:.1%} to {high:.1%}", "" if kept is None else f"{kept:.1%}"
+    return f"{score['value']:.1%} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def _caption(rows: Sequence[dict[str, Any]]) -> str | None:

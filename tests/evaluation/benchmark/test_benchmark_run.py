@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from derailleur.evaluation.problems import Gap
 WriteRows = Callable[[Path, list[dict[str, Any]]], Path]
 
 
-def text(request: SampleRequest) -> str:
+def say(request: SampleRequest) -> str:
     """Sample 0 of each problem passes, and all of problem 0 at temperature 0.8."""
     passes = request.index == 0 or (request.temperature == 0.8 and request.problem.id == "add_0")
     return f"    # {request.seed} VERDICT {'passed' if passes else 'wrong'}\n"
@@ -32,9 +34,7 @@ def text(request: SampleRequest) -> str:
 class Scripted:
     """A source that writes what it is told, backwards."""
 
-    def __init__(
-        self, write: Callable[[SampleRequest], str] = text, *, dies_after: int | None = None
-    ) -> None:
+    def __init__(self, write: Callable[[SampleRequest], str] = say, *, dies_after: int | None = None) -> None:
         self.asked: list[SampleRequest] = []
         self._write, self._left = write, dies_after
 
@@ -43,8 +43,9 @@ class Scripted:
             if self._left == 0:
                 raise KeyboardInterrupt
             self._left = None if self._left is None else self._left - 1
+            text = self._write(request)
             self.asked.append(request)
-            yield request, Completion(self._write(request), Finish.STOP, 10)
+            yield request, Completion(text, Finish.STOP, 10)
 
 
 def config(**values: Any) -> BenchmarkConfig:
@@ -129,6 +130,34 @@ def test_a_killed_run_generates_the_rest_and_gives_the_same(
         row.pop("tokens_per_second")
     assert results == whole
     assert (out / "samples.jsonl").read_bytes() == (tmp_path / "whole" / "samples.jsonl").read_bytes()
+
+
+def test_programs_are_judged_while_others_are_generated(
+    multipl_e: Path, judging: Judging, judged: list[str], tmp_path: Path
+) -> None:
+    def write(request: SampleRequest) -> str:
+        for _ in range(2000):
+            if len(judged) == len(source.asked):
+                return "    # VERDICT passed\n"
+            time.sleep(0.005)
+        raise AssertionError("what was generated before was not judged meanwhile")
+
+    source = Scripted(write)
+    writers = Writers([Writer("full", "FF", source)], {})
+    results = benchmark(config(), read_sets([str(multipl_e)]), writers, judging, tmp_path / "out")
+    assert results["presets"][0]["counts"]["passed"] == 3
+
+
+def test_without_a_sandbox_nothing_is_generated(multipl_e: Path, judging: Judging, tmp_path: Path) -> None:
+    def refuse() -> Any:
+        raise UserError("no sandbox works here")
+
+    source = Scripted()
+    writers = Writers([Writer("full", "FF", source)], {})
+    none = replace(judging, open_judge=refuse)
+    with pytest.raises(UserError, match="no sandbox works here"):
+        benchmark(config(), read_sets([str(multipl_e)]), writers, none, tmp_path / "out")
+    assert not source.asked
 
 
 def test_lines_are_matched_and_run_and_braces_are_apart(

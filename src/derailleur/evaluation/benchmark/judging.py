@@ -52,7 +52,12 @@ class Judging:
 
     @contextlib.contextmanager
     def pool(self, results: Path) -> Iterator[Pool]:
-        """Workers that know what a killed run left beside `results`, which is theirs to finish."""
+        """Workers that know what a killed run left beside `results`, which is theirs to finish.
+
+        Raises:
+            UserError: if there is no sandbox here, before anything is generated.
+        """
+        self.open_judge().close()
         with contextlib.ExitStack() as stack:
             partial = stack.enter_context(PartialResults(results))
             stores = (partial, stack.enter_context(Cache(self.cache))) if self.cache else (partial,)

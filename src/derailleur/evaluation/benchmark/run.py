@@ -39,10 +39,15 @@ class Writer:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Every sample with its verdict, and how fast each preset wrote, tokens per second."""
+    """What came of every request.
+
+    Attributes:
+        samples: with their verdicts, by preset, set, temperature and problem.
+        speeds: tokens per second by preset and set; None where nobody counts them.
+    """
 
     samples: Sequence[Sample]
-    speeds: Mapping[str, float | None]
+    speeds: Mapping[tuple[str, str], float | None]
 
 
 def run_benchmark(
@@ -68,7 +73,7 @@ def run_benchmark(
                     written.append(sample)
                     if sample.is_judged:
                         pool.submit(sample.request.problem.program(sample.completion.text))
-        speeds = {writer.name: journal.speed(writer.name) for writer in writers}
+        speeds = {(w.name, s.name): journal.speed(w.name, s.name) for w in writers for s in sets}
     judgements = iter(pool.finish(progress))
     samples = [replace(s, judgement=next(judgements)) if s.is_judged else s for s in written]
     samples.sort(key=lambda sample: places[sample.key])  # they came as they were done

@@ -65,9 +65,9 @@ class CompletionsJournal:
         self._stream.flush()
         self._rows[key] = row
 
-    def speed(self, preset: str) -> float | None:
-        """Tokens per second over all that a preset generated; None where its source counts no tokens."""
-        rows = [row for key, row in self._rows.items() if key.preset == preset]
+    def speed(self, preset: str, problem_set: str) -> float | None:
+        """Tokens per second over what a preset wrote for a set; None where its source counts none."""
+        rows = [row for key, row in self._rows.items() if key[:2] == (preset, problem_set)]
         seconds = sum(row["seconds"] for row in rows)
         if not seconds or any(row["num_tokens"] is None for row in rows):
             return None

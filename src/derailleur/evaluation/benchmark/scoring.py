@@ -47,7 +47,7 @@ def score(
             "languages": problem_set.languages,
             "preset": writer.name,
             "placement": writer.placement,
-            "tokens_per_second": sampled.speeds[writer.name],
+            "tokens_per_second": sampled.speeds[writer.name, problem_set.name],
             "scores": list(_scores(grouped[problem_set.name, writer.name], plan, problem_set.gap, seed)),
             "counts": _counts(grouped[problem_set.name, writer.name]),
         }
