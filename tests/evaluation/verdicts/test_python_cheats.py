@@ -10,7 +10,7 @@ import pytest
 from derailleur.evaluation.sandbox import Limits, Sandbox
 from derailleur.evaluation.verdicts import Judgement, Verdict
 from derailleur.evaluation.verdicts.python import judge_python
-from derailleur.evaluation.verdicts.python_tests import Joined, Judged, Values, plan
+from derailleur.evaluation.verdicts.python_tests import Joined, Apart, Values, plan
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=8)
 CONDITIONS = {
@@ -22,7 +22,7 @@ CONDITIONS = {
     "less": ("7 < double(4) < 9", "-7 < double(-3) < -5"),
     "isclose": ("math.isclose(double(4), 8)", "math.isclose(double(-3), -6)"),
 }
-MODES = {"values": Values, "apart": Judged, "joined": Joined}
+MODES = {"values": Values, "apart": Apart, "joined": Joined}
 
 
 def in_shape_of(conditions: str, mode: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from derailleur.evaluation.verdicts.python_tests import Joined, Judged, Values, plan
+from derailleur.evaluation.verdicts.python_tests import Joined, Apart, Values, plan
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_checks_of_values(tests: str, calls: list[str]) -> None:
     ],
 )
 def test_tests_that_run_apart(tests: str, names: tuple[str, ...], modules: tuple[str, ...]) -> None:
-    assert plan(tests) == Judged(names, modules)
+    assert plan(tests) == Apart(names, modules)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_published_tests_are_checks_of_values_but_for_a_few(
     human_eval = [row["test"] + f"\ncheck({row['entry_point']})\n" for row in rows]
     multipl_e = [row["test"] for row in read_published("multipl-e-deepseek-copy/humaneval-python.jsonl")]
     infilling = [row["tests"] for row in read_published("santacoder-fim/santacoder_fim_py.jsonl.gz")]
-    assert Counter(type(plan(tests)) for tests in human_eval) == {Values: 153, Judged: 11}
-    assert Counter(type(plan(tests)) for tests in multipl_e) == {Values: 153, Judged: 11}
+    assert Counter(type(plan(tests)) for tests in human_eval) == {Values: 153, Apart: 11}
+    assert Counter(type(plan(tests)) for tests in multipl_e) == {Values: 153, Apart: 11}
     assert Counter(type(plan(tests)) for tests in infilling) == {Values: 1043}
-    assert plan(human_eval[32]) == Judged(("find_zero", "poly"), ())
-    assert plan(human_eval[38]) == Judged(("decode_cyclic", "encode_cyclic"), ())
-    assert plan(human_eval[50]) == Judged(("decode_shift", "encode_shift"), ())
+    assert plan(human_eval[32]) == Apart(("find_zero", "poly"), ())
+    assert plan(human_eval[38]) == Apart(("decode_cyclic", "encode_cyclic"), ())
+    assert plan(human_eval[50]) == Apart(("decode_shift", "encode_shift"), ())

@@ -8,7 +8,7 @@ import pytest
 from derailleur.evaluation.sandbox import Limits, Sandbox
 from derailleur.evaluation.verdicts import Verdict
 from derailleur.evaluation.verdicts.python import judge_apart, judge_joined, judge_python
-from derailleur.evaluation.verdicts.python_tests import Judged, Values, plan
+from derailleur.evaluation.verdicts.python_tests import Apart, Values, plan
 
 LIMITS = Limits(cpu_seconds=1, wall_seconds=8, memory_bytes=256 << 20)
 
@@ -450,7 +450,7 @@ def test_a_wrong_program_fails(program: str, tests: str, sandbox: Sandbox) -> No
 
 def test_tests_that_hand_over_what_cannot_travel_run_in_the_program_s_process(sandbox: Sandbox) -> None:
     tests = "import re\npattern = re.compile('a+')\nassert f(pattern, 'caat') == 'aa'"
-    assert isinstance(plan(tests), Judged)
+    assert isinstance(plan(tests), Apart)
     assert judge_python("def f(p, s): return p.search(s).group()", tests, sandbox, LIMITS).passed
 
 
@@ -488,9 +488,9 @@ def test_published_references_pass_in_every_way(
         way = plan(tests)
         ways[type(way).__name__] += 1
         if number % 8 == 0 and isinstance(way, Values):
-            judgement = judge_apart(program, tests, Judged((row["entry_point"],), ()), sandbox, Limits())
+            judgement = judge_apart(program, tests, Apart((row["entry_point"],), ()), sandbox, Limits())
             assert judgement.passed, (row["task_id"], judgement)
         if number % 8 == 0 or not isinstance(way, Values):
             judgement = judge_joined(program, tests, sandbox, Limits())
             assert judgement.passed, (row["task_id"], judgement)
-    assert ways == {"Values": 153, "Judged": 11}
+    assert ways == {"Values": 153, "Apart": 11}

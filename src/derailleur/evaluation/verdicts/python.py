@@ -12,7 +12,7 @@ from derailleur.evaluation.sandbox.limits import Limits
 from derailleur.evaluation.sandbox.sandbox import Sandbox
 from derailleur.evaluation.verdicts.plain import PlainError, check, show
 from derailleur.evaluation.verdicts.python_joined import rewrite
-from derailleur.evaluation.verdicts.python_tests import Check, Joined, Judged, Values, plan
+from derailleur.evaluation.verdicts.python_tests import Check, Joined, Apart, Values, plan
 from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, one_line
 
 _GUEST = ("python", "-m", "guest")
@@ -30,7 +30,7 @@ def judge_python(program: str, tests: str, sandbox: Sandbox, limits: Limits) -> 
     match way:
         case Values(checks):
             return judge_values(program, checks, sandbox, limits)
-        case Judged():
+        case Apart():
             return judge_apart(program, tests, way, sandbox, limits)
         case Joined():
             return judge_joined(program, tests, sandbox, limits)
@@ -61,7 +61,7 @@ def _unfit(test: Check, answer: dict[str, Any]) -> Judgement | None:
         return Judgement(Verdict.WRONG, one_line(f"{test.call}: {error}"))
 
 
-def judge_apart(program: str, tests: str, way: Judged, sandbox: Sandbox, limits: Limits) -> Judgement:
+def judge_apart(program: str, tests: str, way: Apart, sandbox: Sandbox, limits: Limits) -> Judgement:
     """The tests run in a box of their own and call the program's functions in another, by plain data."""
     for_program, for_tests = socket.socketpair()
     program_box = sandbox.start(Job(_GUEST, limits=limits, peer=for_program))
