@@ -9,7 +9,6 @@ from derailleur.evaluation.verdicts.plain import Plain, PlainError
 Equal = Callable[[Plain, Plain], bool]
 
 _PRIMITIVES = ("boolean", "char", "int", "long", "float", "double")
-_NUMBERS: dict[str, Callable[[str], float]] = {"I": int, "L": int, "F": float, "D": float, "C": ord}
 
 
 def same(a: Plain, b: Plain) -> bool:
@@ -26,7 +25,7 @@ def same(a: Plain, b: Plain) -> bool:
         kinds = left[0] + right[0]
         if "D" in kinds:
             numbers = [float(number) for number in numbers]
-        elif "F" in kinds:
+        elif "F" in kinds:  # and a long becomes one of 32 bits
             numbers = [_single(number) for number in numbers]
     except (ValueError, TypeError, OverflowError) as error:
         raise PlainError(f"no number: {error}") from None
@@ -54,6 +53,15 @@ def _single(number: float) -> float:
         return float(struct.unpack("f", struct.pack("f", number))[0])
     except OverflowError:  # an integer never is that large; a float written by Java is exact
         return float("inf") if number > 0 else float("-inf")
+
+
+_NUMBERS: dict[str, Callable[[str], float]] = {
+    "I": int,
+    "L": int,
+    "F": lambda text: _single(float(text)),
+    "D": float,
+    "C": ord,
+}
 
 
 def _canonical(value: Plain) -> Any:
