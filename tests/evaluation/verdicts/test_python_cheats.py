@@ -10,7 +10,7 @@ import pytest
 from derailleur.evaluation.sandbox import Limits, Sandbox
 from derailleur.evaluation.verdicts import Judgement, Verdict
 from derailleur.evaluation.verdicts.python import judge_python
-from derailleur.evaluation.verdicts.python_tests import Joined, Apart, Values, plan
+from derailleur.evaluation.verdicts.python_tests import Apart, Joined, Values, plan
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=8)
 CONDITIONS = {

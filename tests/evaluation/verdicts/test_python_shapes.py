@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from derailleur.evaluation.verdicts.python_tests import Joined, Apart, Values, plan
+from derailleur.evaluation.verdicts.python_tests import Apart, Joined, Values, plan
 
 
 @pytest.mark.parametrize(

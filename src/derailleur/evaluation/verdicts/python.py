@@ -12,7 +12,7 @@ from derailleur.evaluation.sandbox.limits import Limits
 from derailleur.evaluation.sandbox.sandbox import Sandbox
 from derailleur.evaluation.verdicts.plain import PlainError, check, show
 from derailleur.evaluation.verdicts.python_joined import rewrite
-from derailleur.evaluation.verdicts.python_tests import Check, Joined, Apart, Values, plan
+from derailleur.evaluation.verdicts.python_tests import Apart, Check, Joined, Values, plan
 from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, one_line
 
 _GUEST = ("python", "-m", "guest")

@@ -11,10 +11,10 @@ import ast
 from dataclasses import dataclass
 from functools import lru_cache
 
-from derailleur.evaluation.verdicts.python_apart import Joined, Apart, find_way
+from derailleur.evaluation.verdicts.python_apart import Apart, Joined, find_way
 from derailleur.evaluation.verdicts.python_values import Check, OtherShapeError, find_checks
 
-__all__ = ["Check", "Joined", "Apart", "Values", "plan"]
+__all__ = ["Apart", "Check", "Joined", "Values", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
