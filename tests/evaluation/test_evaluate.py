@@ -195,3 +195,42 @@ def test_an_unknown_preset_and_a_wrong_key_are_one_line(
     assert "did you mean 'fast'" in capsys.readouterr().err
     assert main(["evaluate", "speed", str(model), "--speed.contxts", "[16]"]) == 2
     assert "did you mean 'speed.contexts'" in capsys.readouterr().err
+    recall = ["evaluate", "recall", str(model), "--corpus", "x", "--recall.edges-tokens", "[250, 100]"]
+    assert main(recall) == 2
+    assert "recall.edges_tokens: expected bounds that ascend" in capsys.readouterr().err
+
+
+def test_loss_is_told_apart_by_language_and_adds_up(
+    model: Path, corpus: Path, evaluated: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    lines = [json.loads(line) for line in corpus.read_text().splitlines()]
+    for number, row in enumerate(lines):
+        row["language"] = ("Python", "Java")[number % 2]
+    told_apart = tmp_path / "files.jsonl"
+    told_apart.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    config = CONFIG.model_copy(update={"tasks": ("loss",)})
+    whole, row = evaluated[1], evaluate(config, model, told_apart, tmp_path / "out")["presets"][0]
+    assert whole["presets"][0]["languages"] == {}
+    assert list(row["languages"]) == ["Java", "Python"]
+    parts = row["languages"].values()
+    num_bytes = sum(part["bytes"] for part in parts)
+    assert num_bytes == whole["heldout"]["bytes"]
+    mean = sum(part["bits_per_byte"] * part["bytes"] for part in parts) / num_bytes
+    assert row["bits_per_byte"] == pytest.approx(mean)
+    assert row["bits_per_byte"] == pytest.approx(whole["presets"][0]["bits_per_byte"])
+
+
+def test_every_kind_of_hole_has_a_row_and_single_lines_are_the_score(
+    model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cuts = ["single-line", "arguments", "random-span"]
+    command = ["evaluate", "infill", str(model), "--corpus", str(corpus), "--max-bytes", "1500"]
+    command += ["--infilling.cuts", f"[{', '.join(cuts)}]", "--infilling.num-problems", "3"]
+    command += ["--infilling.max-tokens", "4", "--infilling.max-block-tokens", "5"]
+    assert main([*command, "--json", "--out", str(tmp_path / "out")]) == 0
+    for row in json.loads(capsys.readouterr().out)["presets"]:
+        assert {own["cut"] for own in row["infilling"]} == set(cuts)
+        assert row["infilling"][0]["exact_match"] == row["infilling_exact_match"]
+        assert all(0 <= own["edit_similarity"] <= 1 and own["problems"] == 3 for own in row["infilling"])
+    assert main(command) == 0
+    assert "arguments" in capsys.readouterr().out

@@ -220,11 +220,13 @@ def test_no_more_is_read_than_the_context_and_the_definition_is_part_of_it(token
 def test_buckets_are_those_that_fit_into_what_is_read() -> None:
     bounds = [(bucket.low_tokens, bucket.high_tokens) for bucket in buckets(RecallConfig(), 1024)]
     assert bounds == [(100, 250), (250, 500), (500, 1000)]
-    beyond = buckets(RecallConfig(max_context=2048), 1024)
+    beyond = buckets(RecallConfig(max_context=5000), 1024)
     assert [(bucket.context_tokens, bucket.beyond_context) for bucket in beyond] == [
         *[(1024, False)] * 3,
         (2048, True),
+        (4096, True),
     ]
+    assert {bucket.context_tokens for bucket in buckets(RecallConfig(max_context=600), 1024)} == {600}
 
 
 def test_the_same_seed_asks_the_same_and_every_file_comes_before_a_second_place_of_one(

@@ -112,39 +112,52 @@ def _loss_table(results: dict[str, Any]) -> Table:
 
 
 def _infill_table(results: dict[str, Any]) -> Table:
-    headings = ("cut", "holes", "exact match", "95 % interval", "retention", "edit similarity")
-    table = _table(*headings, title="Held-out files filled in, greedy")
+    table = _table(
+        "cut",
+        "holes",
+        "exact match",
+        "kept",
+        "similar",
+        title="Held-out files filled in, greedy; 95 % intervals",
+    )
     for row in results["presets"]:
         for own in row["infilling"]:
-            exact, similar = f"{own['exact_match']:.1%}", f"{own['edit_similarity']:.1%}"
-            cells = (own["cut"], f"{own['problems']:,}", exact, _interval(own["interval"]))
-            table.add_row(row["preset"], row["placement"], *cells, _share(own["retention"]), similar)
+            table.add_row(
+                row["preset"],
+                row["placement"],
+                own["cut"],
+                f"{own['problems']:,}",
+                f"{own['exact_match']:.1%}\n{_interval(own['interval'])}",
+                _share(own["retention"]),
+                f"{own['edit_similarity']:.1%}",
+            )
     return table
 
 
 def _recall_table(results: dict[str, Any]) -> Table:
-    headings = ("tokens ago", "names", "exact match", "95 % interval", "control", "gain, nats")
     table = _table(
-        *headings,
-        title="Names defined so many tokens before, completed greedily",
-        caption="control: the lines with the name cut out. gain: what these lines add to a name's "
-        "log-likelihood. *: beyond the trained context",
+        *("tokens ago", "names", "exact match", "guessed", "gain, nats"),
+        title="Names defined so many tokens before, completed greedily; 95 % intervals",
+        caption="guessed: completed without the lines that have the name. gain: what these lines add to the "
+        "name's log-likelihood. *: beyond the trained context",
     )
     for row in results["presets"]:
         for own in row["recall"]:
-            mark = "*" if own["beyond_context"] else ""
             low, high = own["gain_interval"]
             table.add_row(
                 row["preset"],
                 row["placement"],
-                f"{own['low_tokens']:,} to {own['high_tokens']:,}{mark}",
+                f"{own['low_tokens']}-{own['high_tokens']}{'*' * own['beyond_context']}",
                 f"{own['places']:,}",
-                f"{own['exact_match']:.1%}",
-                _interval(own["interval"]),
+                f"{own['exact_match']:.1%}\n{_interval(own['interval'])}",
                 f"{own['control_exact_match']:.1%}",
-                f"{own['gain_nats']:.2f} ({low:.2f} to {high:.2f})",
+                f"{_nats(own['gain_nats'])}\n[{_nats(low)}, {_nats(high)}]",
             )
     return table
+
+
+def _nats(gain: float) -> str:
+    return f"{round(gain, 2) + 0.0:.2f}"  # no zero has a sign
 
 
 def _share(share: float | None) -> str:
@@ -152,7 +165,7 @@ def _share(share: float | None) -> str:
 
 
 def _interval(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.1%} to {interval[1]:.1%}"
+    return f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
 def _speed_table(results: dict[str, Any]) -> Table:

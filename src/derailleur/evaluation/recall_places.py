@@ -7,7 +7,7 @@ from string import ascii_lowercase, ascii_uppercase
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from derailleur.config import Config
 from derailleur.errors import DataError
@@ -37,6 +37,13 @@ class RecallConfig(Config):
         "are marked",
     )
     batch_tokens: int = Field(8192, gt=0, description="tokens in one forward pass, if one text has no more")
+
+    @field_validator("edges_tokens")
+    @classmethod
+    def _ascend(cls, edges: tuple[int, ...]) -> tuple[int, ...]:
+        if any(low >= high for low, high in itertools.pairwise(edges)):
+            raise ValueError("expected bounds that ascend")
+        return edges
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,17 @@ class Place:
 
 
 def buckets(config: RecallConfig, trained_context: int) -> list[Bucket]:
-    """The buckets whose distances fit into what is read."""
+    """The buckets whose distances fit into what is read.
+
+    Beyond the trained context no more is read than the power of two that holds the bucket: every further
+    token would take the model farther from what it knows.
+    """
     longest, found = config.max_context or trained_context, []
     for low, high in itertools.pairwise(config.edges_tokens):
         beyond = high > trained_context
         if high <= longest:
-            context = longest if beyond else min(longest, trained_context)
+            wanted = 1 << (high - 1).bit_length() if beyond else trained_context
+            context = min(longest, wanted)
             found.append(Bucket(low, high, context, beyond))
     return found
 

@@ -261,6 +261,8 @@ def _infill(bench: _Bench) -> None:
 
 def _recall(bench: _Bench) -> None:
     settings = bench.config.recall
+    if settings.max_context:
+        bench.engine.decoder.check_positions(settings.max_context)
     try:
         places = choose_places(
             bench.documents, bench.tokenizer, settings, bench.trained_context, bench.config.rng("names")
