@@ -19,11 +19,12 @@ _STYLES = {Finding.CONTAINED: "green", Finding.ESCAPED: "bold red", Finding.UNCL
 
 def run(command: str, arguments: list[str]) -> int:
     """Run `sandbox selftest`; 1 if a program was not contained."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        _parser().print_help()
+        return 0
     if arguments[:1] != ["selftest"]:
-        if arguments[:1] in ([], ["-h"], ["--help"]):
-            _parser().print_help()
-            return 0
-        raise UserError(f"sandbox: unknown task '{arguments[0]}', expected selftest")
+        got = f"unknown task '{arguments[0]}'" if arguments else "a task is missing"
+        raise UserError(f"sandbox: {got}, expected selftest")
     options = _parser().parse_args(arguments[1:])
     unsafe = options.unsafe_no_sandbox
     console = Console(stderr=True)

@@ -253,6 +253,7 @@ def test_the_command_prints_a_table_and_fails_with_the_suite(monkeypatch, capsys
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["sandbox"], "sandbox: a task is missing, expected selftest"),
         (["sandbox", "other"], "sandbox: unknown task 'other', expected selftest"),
         (["sandbox", "selftest", "--backend", "other"], "unknown back end 'other'"),
         (["sandbox", "selftest", "--backend", "unsafe"], "unknown back end 'unsafe'"),

@@ -30,6 +30,7 @@ from derailleur.evaluation.sandbox.seccomp import filter_program
 
 _AGAIN_SECONDS = 0.001
 _SIGNALLED = 128  # what bubblewrap, like a shell, adds to the number of the signal that ended a program
+_NOT_STARTED = b"bubblewrap did not start the program; its standard error says why"
 
 Guest = Callable[[], None] | None
 
@@ -39,7 +40,7 @@ class Settings:
     """How programs are confined.
 
     Attributes:
-        guest: the Python file whose `main` is forked for the guest's command, or None.
+        guest: the Python file whose `main` is forked for the guest's command, or None to start our own.
         wrapper: a command that confines the command after it, bubblewrap's; empty for none.
         readable: what Landlock leaves, or None for neither Landlock nor a filter.
         names: paths of the host by the paths that commands use for them.
@@ -101,13 +102,11 @@ def _guard(request: inside.Request, control: socket.socket, settings: Settings, 
         events.register(control, 0)  # the other end is closed
         events.poll()
         code, cpu_seconds, memory_bytes = _end(program)
-    if settings.wrapper:
-        code = _SIGNALLED - code if code > _SIGNALLED else code
-        if code < 0 or b"exit-code" in os.read(status, 1 << 16):
-            life.send(inside.STARTED)
-        else:
-            life.send(inside.FAILED + b"bubblewrap did not start the program; its standard error says why")
     with contextlib.suppress(OSError):  # the supervisor is gone
+        if settings.wrapper:
+            code = _SIGNALLED - code if code > _SIGNALLED else code
+            started = code < 0 or b"exit-code" in os.read(status, 1 << 16)
+            life.send(inside.STARTED if started else inside.FAILED + _NOT_STARTED)
         life.send(launcher.ENDED + json.dumps([code, cpu_seconds, memory_bytes]).encode())
     os._exit(0)
 

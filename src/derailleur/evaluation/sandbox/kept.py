@@ -53,7 +53,7 @@ class Kept(Launched):
         """
         guest = guest or GUESTS / "python.py"
         settings = Settings(
-            guest=str(guest) if guest.exists() else None,
+            guest=str(guest) if guest.exists() and not wrapper else None,
             wrapper=list(wrapper),
             readable=None if readable is None else list(readable),
             names={inside: host for host, inside in with_guests(binds).items()},
