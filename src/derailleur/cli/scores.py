@@ -136,7 +136,7 @@ def _infill_table(results: dict[str, Any]) -> Table:
 
 def _recall_table(results: dict[str, Any]) -> Table:
     table = _table(
-        *("tokens ago", "names", "exact match", "guessed", "gain, nats"),
+        *("tokens ago", "names", "exact match", "gain, nats"),
         title="Names defined so many tokens before, completed greedily; 95 % intervals",
         caption="guessed: completed without the lines that have the name. gain: what these lines add to the "
         "name's log-likelihood. *: beyond the trained context",
@@ -149,8 +149,8 @@ def _recall_table(results: dict[str, Any]) -> Table:
                 row["placement"],
                 f"{own['low_tokens']}-{own['high_tokens']}{'*' * own['beyond_context']}",
                 f"{own['places']:,}",
-                f"{own['exact_match']:.1%}\n{_interval(own['interval'])}",
-                f"{own['control_exact_match']:.1%}",
+                f"{own['exact_match']:.1%} {_interval(own['interval'])}\n"
+                f"{own['control_exact_match']:.1%} guessed",
                 f"{_nats(own['gain_nats'])}\n[{_nats(low)}, {_nats(high)}]",
             )
     return table
