@@ -5,6 +5,8 @@ from typing import Any
 
 from derailleur.report import problems
 
+RUNS = [{"temperature": 0.2, "k": [1]}, {"temperature": 0.8, "k": [10]}]
+
 
 def score(metric: str, value: float | None, retention: float | None, rows: str = "all") -> dict[str, Any]:
     interval = None if value is None else [value - 0.1, value + 0.1]
@@ -21,7 +23,7 @@ def results(scores: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "presets": [{"preset": name, "speed": speed} for name in scores],
         "problems": {
             "sets": [{"name": "humaneval-js", "num_problems": 161}],
-            "settings": {"num_samples": 20, "temperatures": {"0.2": [1], "0.8": [10]}, "top_p": 0.95},
+            "settings": {"num_samples": 20, "runs": RUNS, "top_p": 0.95},
             "presets": [
                 {
                     "preset": name,

@@ -44,7 +44,8 @@ def run(command: str, arguments: list[str]) -> int:
     with progress_bars() as progress, tempfile.TemporaryDirectory() as unkept:
 
         def work(out: Path) -> dict[str, Any]:
-            writers, judge = open_writers(config, model, sets), judging(options, config.limits)
+            judge = judging(options, config.limits)
+            writers = open_writers(config, model, sets)
             return benchmark(config, sets, writers, judge, out, progress=progress)
 
         inputs = problem_files(config.problems) | ({"model": model} if model else {})

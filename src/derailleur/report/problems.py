@@ -59,8 +59,8 @@ def _cell(score: dict[str, Any]) -> Html:
 
 def _note(rows: Sequence[dict[str, Any]], settings: dict[str, Any]) -> str:
     runs = ", ".join(
-        f"{'/'.join(f'pass@{k}' for k in ks)} at temperature {temperature}"
-        for temperature, ks in settings["temperatures"].items()
+        f"{'/'.join(f'pass@{k}' for k in run['k'])} at temperature {run['temperature']}"
+        for run in settings["runs"]
     )
     totals = {words: sum(row["counts"][key] for row in rows) for key, words in _COUNTED.items()}
     counted = "".join(f" {total:,} {words}." for words, total in totals.items() if total)

@@ -38,7 +38,7 @@ def judged() -> list[str]:
 
 @pytest.fixture
 def judging(judged: list[str]) -> Judging:
-    return Judging(lambda: WordJudge(judged), "by words", LanguageLimits(), workers=2)
+    return Judging(lambda: WordJudge(judged), "by words", "none", LanguageLimits(), workers=2)
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from derailleur.cli import main
 from derailleur.config import validate
+from derailleur.errors import UserError
 from derailleur.evaluation import EvaluateConfig, evaluate
 from derailleur.evaluation.benchmark import judging as judging_module
 from derailleur.evaluation.benchmark.judging import Judging
@@ -18,7 +19,7 @@ WriteRows = Callable[[Path, list[dict[str, Any]]], Path]
 
 @pytest.fixture(autouse=True)
 def without_a_sandbox(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging_module, "SandboxJudge", lambda *_, **__: judging.open_judge())
+    monkeypatch.setattr(judging_module.Judging, "in_sandbox", lambda *_, **__: judging)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_file_of_completions(
     results = json.loads(capsys.readouterr().out)
     [row] = results["presets"]
     assert row["scores"][0]["value"] == 1.0 and row["scores"][0]["num_left_out"] == 1
-    assert results["settings"]["judge"].endswith("sandbox")
+    assert results["settings"]["back_end"] == "none"
     assert results["settings"]["toolchains"]["python"].startswith("3.")
     assert main([*command, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
@@ -61,12 +62,34 @@ def test_every_preset_of_a_model(
     ]
     assert all(row["tokens_per_second"] > 0 for row in results["presets"])
     assert set(results["model"]["sha256"]) >= {"config.json", "tokenizer.json", "model.safetensors"}
-    assert results["settings"]["temperatures"] == {"0.2": [1], "0.8": [2]}
+    assert results["settings"]["runs"] == [
+        {"temperature": 0.2, "k": [1]},
+        {"temperature": 0.8, "k": [2]},
+    ]
     assert len((out / "samples.jsonl").read_text().splitlines()) == 2 * 2 * 3 * 2
     assert json.loads((out / "manifest.json").read_text())["config"]["max_tokens"] == 6
     written = (out / "samples.jsonl").read_bytes()
     assert main(command) == 0  # done before
     assert (out / "samples.jsonl").read_bytes() == written
+
+
+def test_without_a_sandbox_nothing_is_generated(
+    model: Path,
+    multipl_e: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(**_: Any) -> Any:
+        raise UserError("no sandbox works here")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(judging_module, "open_sandbox", refuse)
+    out = tmp_path / "out"
+    command = ["evaluate", "multipl-e", str(model), "--problems", str(multipl_e), "--out", str(out)]
+    assert main(command) == 2
+    assert "no sandbox works here" in capsys.readouterr().err
+    assert not (out / "completions.jsonl").exists()
 
 
 def test_lines_of_a_model(model: Path, lines: Path, capsys: pytest.CaptureFixture[str]) -> None:

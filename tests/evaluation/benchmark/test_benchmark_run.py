@@ -4,7 +4,6 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,18 +145,6 @@ def test_programs_are_judged_while_others_are_generated(
     writers = Writers([Writer("full", "FF", source)], {})
     results = benchmark(config(), read_sets([str(multipl_e)]), writers, judging, tmp_path / "out")
     assert results["presets"][0]["counts"]["passed"] == 3
-
-
-def test_without_a_sandbox_nothing_is_generated(multipl_e: Path, judging: Judging, tmp_path: Path) -> None:
-    def refuse() -> Any:
-        raise UserError("no sandbox works here")
-
-    source = Scripted()
-    writers = Writers([Writer("full", "FF", source)], {})
-    none = replace(judging, open_judge=refuse)
-    with pytest.raises(UserError, match="no sandbox works here"):
-        benchmark(config(), read_sets([str(multipl_e)]), writers, none, tmp_path / "out")
-    assert not source.asked
 
 
 def test_lines_are_matched_and_run_and_braces_are_apart(

@@ -13,6 +13,7 @@ from derailleur.evaluation.programs.key import judgement_key
 from derailleur.evaluation.programs.limits import LanguageLimits
 from derailleur.evaluation.programs.pool import Judge, Pool
 from derailleur.evaluation.programs.results import PartialResults
+from derailleur.evaluation.sandbox import open_sandbox
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Judging:
     Attributes:
         open_judge: gives each worker a judge of its own.
         setting: what else than a program and its limits decides a judgement; see `judgement_key`.
+        back_end: what confines programs, for the results.
         limits: of the programs.
         workers: programs at once; as many as there are processors if None.
         cache: folder of the judgements kept between runs; None for none.
@@ -29,6 +31,7 @@ class Judging:
 
     open_judge: Callable[[], Judge]
     setting: str
+    back_end: str
     limits: LanguageLimits
     workers: int | None = None
     cache: Path | None = None
@@ -46,18 +49,18 @@ class Judging:
 
         Args:
             unsafe: run programs without a sandbox where none works.
+
+        Raises:
+            UserError: if none works and `unsafe` is not given: at once, not when all is generated.
         """
+        with open_sandbox(unsafe=unsafe) as sandbox:
+            back_end = sandbox.back_end.name
         judge = functools.partial(SandboxJudge, limits, unsafe=unsafe)
-        return cls(judge, setting(unsafe=unsafe), limits, workers=workers, cache=cache)
+        return cls(judge, setting(unsafe=unsafe), back_end, limits, workers=workers, cache=cache)
 
     @contextlib.contextmanager
     def pool(self, results: Path) -> Iterator[Pool]:
-        """Workers that know what a killed run left beside `results`, which is theirs to finish.
-
-        Raises:
-            UserError: if there is no sandbox here, before anything is generated.
-        """
-        self.open_judge().close()
+        """Workers that know what a killed run left beside `results`, which is theirs to finish."""
         with contextlib.ExitStack() as stack:
             partial = stack.enter_context(PartialResults(results))
             stores = (partial, stack.enter_context(Cache(self.cache))) if self.cache else (partial,)

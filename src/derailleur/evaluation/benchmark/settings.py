@@ -6,7 +6,6 @@ from typing import Self, TypeAlias
 from pydantic import Field, PositiveInt, model_validator
 
 from derailleur.config import Config
-from derailleur.evaluation.generation.http import ServerConfig
 from derailleur.evaluation.problems import Gap
 from derailleur.evaluation.programs.limits import LanguageLimits
 
@@ -43,7 +42,6 @@ class BenchmarkConfig(Config):
         None, gt=0, description="longest completion, tokens; 512, and 25 for a line to fill in, if absent"
     )
     seed: int = Field(0, ge=0, description="of every draw: each sample has a seed of its own made of it")
-    server: ServerConfig = Field(ServerConfig(), description="how a server is asked")
     limits: LanguageLimits = Field(LanguageLimits(), description="what a program may use")
 
     @model_validator(mode="after")

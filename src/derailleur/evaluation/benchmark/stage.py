@@ -23,6 +23,7 @@ from derailleur.evaluation.benchmark.sets import ProblemSet
 from derailleur.evaluation.benchmark.settings import BenchmarkConfig
 from derailleur.evaluation.benchmark.toolchains import toolchains
 from derailleur.evaluation.benchmark.writers import Writers, file_writers, folder_writers, server_writers
+from derailleur.evaluation.generation.http import ServerConfig
 from derailleur.io import Progress, silent
 
 VERSION = 1
@@ -33,6 +34,7 @@ class ModelBenchmarkConfig(BenchmarkConfig):
 
     presets: tuple[str, ...] = Field((), description="presets, or placements; every preset if empty")
     engine: EngineConfig = Field(EngineConfig(), description="the engine that generates")
+    server: ServerConfig = Field(ServerConfig(), description="the server that generates in its place")
 
 
 def open_writers(config: ModelBenchmarkConfig, model: Path | None, sets: Sequence[ProblemSet]) -> Writers:
@@ -78,11 +80,12 @@ def benchmark(
         "sets": [_described(problem_set, config) for problem_set in sets],
         "settings": {
             "num_samples": config.samples,
-            "temperatures": {str(temperature): list(ks) for temperature, ks in plan.items()},
+            "runs": [{"temperature": temperature, "k": list(ks)} for temperature, ks in plan.items()],
             "top_p": config.top_p,
             "seed": config.seed,
             "limits": config.limits.model_dump(mode="json"),
             "judge": judging.setting,
+            "back_end": judging.back_end,
             "toolchains": toolchains({language for s in sets for language in s.languages}),
         },
         "presets": rows,
