@@ -212,6 +212,19 @@ def test_programs_of_root_are_users_of_their_own(guest):
 
 
 @pytest.mark.parametrize("name", ["bubblewrap", "landlock"])
+def test_closing_ends_everything(name, guest):
+    before = set(processes.descendants(os.getpid()))
+    sandbox = _open(name, guest)
+    box = sandbox.start(Job(("sh", "-c", "setsid sleep 60 & echo begun >&3; sleep 60"), limits=WITH_ROOM))
+    assert box.read_line() == b"begun"
+    sandbox.close()
+    assert set(processes.descendants(os.getpid())) - before == set()
+    outcome = box.wait()
+    assert (outcome.end, outcome.detail) == (End.SANDBOX, "the sandbox was closed while the program ran")
+    assert sandbox.run(Job(("true",))).end is End.SANDBOX
+
+
+@pytest.mark.parametrize("name", ["bubblewrap", "landlock"])
 def test_a_killed_supervisor_takes_everything_along(name, guest):
     _open(name, guest).close()
     program = f"""if True:

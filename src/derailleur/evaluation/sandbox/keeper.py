@@ -30,6 +30,7 @@ from derailleur.evaluation.sandbox.seccomp import filter_program
 
 _AGAIN_SECONDS = 0.001
 _SIGNALLED = 128  # what bubblewrap, like a shell, adds to the number of the signal that ended a program
+_CLOSED = b"the sandbox was closed while the program ran"
 _NOT_STARTED = b"bubblewrap did not start the program; its standard error says why"
 
 Guest = Callable[[], None] | None
@@ -100,10 +101,12 @@ def _guard(request: inside.Request, control: socket.socket, settings: Settings, 
         events.register(os.pidfd_open(program), select.POLLIN)
         events.register(life, select.POLLIN)  # asked to end it, or the supervisor is gone
         events.register(control, 0)  # the other end is closed
-        events.poll()
+        closed = control.fileno() in dict(events.poll())
         code, cpu_seconds, memory_bytes = _end(program)
     with contextlib.suppress(OSError):  # the supervisor is gone
-        if settings.wrapper:
+        if closed:
+            life.send(inside.FAILED + _CLOSED)
+        elif settings.wrapper:
             code = _SIGNALLED - code if code > _SIGNALLED else code
             started = code < 0 or b"exit-code" in os.read(status, 1 << 16)
             life.send(inside.STARTED if started else inside.FAILED + _NOT_STARTED)
