@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from derailleur.evaluation.definitions import mentions
-from derailleur.evaluation.lexing import ANY, JAVA, JAVASCRIPT, PYTHON, SYNTAXES, Kind, Syntax, lex
+from derailleur.evaluation.lexing import ANY, JAVA, JAVASCRIPT, PYTHON, SYNTAXES, Kind, Syntax, lex, syntax_of
+from derailleur.tokens.documents import Document
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 FILES = ("argparse.py", "csv.py", "dataclasses.py", "heapq.py", "json/decoder.py", "shlex.py", "textwrap.py")
@@ -99,6 +100,23 @@ def test_java_definitions_one_by_one() -> None:
 def test_any_other_language_is_read_by_the_words_that_most_share() -> None:
     text = "// let no = 1\nfn scan(input: &str) -> usize { let total = 0; total += 1; }\nfunc Run() {}\n"
     assert defined(text, ANY) == ["scan", "input", "total", "Run"]
+
+
+@pytest.mark.parametrize(
+    ("language", "path", "syntax"),
+    [
+        ("Python", "a.js", PYTHON),
+        ("TypeScript", "", JAVASCRIPT),
+        ("", "src/a.mjs", JAVASCRIPT),
+        ("", "A.java", JAVA),
+        ("Rust", "a.py", ANY),
+        ("", "Makefile", ANY),
+    ],
+)
+def test_a_language_that_the_corpus_names_comes_before_the_name_of_the_file(
+    language: str, path: str, syntax: Syntax
+) -> None:
+    assert syntax_of(Document("", path, "heldout", "", language)) is syntax
 
 
 def test_comments_and_strings_hold_no_names() -> None:

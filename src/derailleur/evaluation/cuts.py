@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from derailleur.evaluation.lexing import ANY, SYNTAXES, Kind, Lexeme, lex
+from derailleur.evaluation.lexing import PYTHON, Kind, Lexeme, lex, syntax_of
 from derailleur.tokens.documents import Document
 
 _COMMENT_MARKS = ("#", "//", "/*", "*", "--", "%", ";")
@@ -75,8 +75,7 @@ def _rests(document: Document, rng: np.random.Generator) -> Iterator[tuple[int, 
 
 def _arguments(document: Document, _: np.random.Generator) -> Iterator[tuple[int, int]]:
     """What stands between the parentheses of a call, on one line."""
-    syntax = SYNTAXES.get(document.language, ANY)
-    code = _code(document)
+    syntax, code = syntax_of(document), _code(document)
     for index, (name, opening) in enumerate(itertools.pairwise(code)):
         called = name.kind is Kind.NAME and name.text not in syntax.keywords and opening.text == "("
         defined = index > 0 and code[index - 1].text in syntax.defining
@@ -86,7 +85,7 @@ def _arguments(document: Document, _: np.random.Generator) -> Iterator[tuple[int
 
 def _conditions(document: Document, _: np.random.Generator) -> Iterator[tuple[int, int]]:
     """What follows `if`, `elif` or `while`, on one line."""
-    code, by_colon = _code(document), document.language == "Python"
+    code, by_colon = _code(document), syntax_of(document) is PYTHON
     for index, word in enumerate(code[:-1]):
         if word.text not in ("if", "elif", "while") or word.kind is not Kind.NAME:
             continue
@@ -97,8 +96,8 @@ def _conditions(document: Document, _: np.random.Generator) -> Iterator[tuple[in
 
 
 def _code(document: Document) -> list[Lexeme]:
-    syntax = SYNTAXES.get(document.language, ANY)
-    return [lexeme for lexeme in lex(document.content, syntax) if lexeme.kind is not Kind.COMMENT]
+    lexemes = lex(document.content, syntax_of(document))
+    return [lexeme for lexeme in lexemes if lexeme.kind is not Kind.COMMENT]
 
 
 def _inside(code: Sequence[Lexeme], opening: int) -> Iterator[tuple[int, int]]:

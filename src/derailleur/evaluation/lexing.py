@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
+
+from derailleur.tokens.documents import Document
 
 
 class Kind(StrEnum):
@@ -139,6 +142,15 @@ ANY = _syntax(
 )
 SYNTAXES = {"Python": PYTHON, "JavaScript": JAVASCRIPT, "TypeScript": JAVASCRIPT, "Java": JAVA}
 """By language; every other is read as `ANY`."""
+
+_SUFFIXES = {".py": PYTHON, ".js": JAVASCRIPT, ".mjs": JAVASCRIPT, ".ts": JAVASCRIPT, ".java": JAVA}
+
+
+def syntax_of(document: Document) -> Syntax:
+    """By the language that the corpus names, or by the file's name where it names none."""
+    if document.language:
+        return SYNTAXES.get(document.language, ANY)
+    return _SUFFIXES.get(PurePosixPath(document.path).suffix, ANY)
 
 
 def lex(text: str, syntax: Syntax) -> Iterator[Lexeme]:

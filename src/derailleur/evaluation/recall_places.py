@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, field_validator
 from derailleur.config import Config
 from derailleur.errors import DataError
 from derailleur.evaluation.definitions import Mention, mentions
-from derailleur.evaluation.lexing import ANY, SYNTAXES, Syntax
+from derailleur.evaluation.lexing import Syntax, syntax_of
 from derailleur.evaluation.turns import take_turns
 from derailleur.tokens import Tokenizer
 from derailleur.tokens.documents import Document
@@ -129,7 +129,7 @@ class _File:
 
     def __init__(self, document: Document, ids: Sequence[int], tokenizer: Tokenizer) -> None:
         self._text = document.content
-        self._syntax: Syntax = SYNTAXES.get(document.language, ANY)
+        self._syntax: Syntax = syntax_of(document)
         self._folded = self._text.translate(_TO_LOWER)
         self._bytes = byte_offsets(self._text)
         sizes = [len(tokenizer.decode_bytes([token])) for token in ids]
