@@ -309,6 +309,26 @@ CHEATS = [
         + WRONG,
         "import sys\nprint(sys.gettrace())\n" + RIGHT,
     ),
+    inside(
+        "listens for code that is compiled",
+        """
+        for source in heard:
+            if b"assert" in source and b"double" in source:
+                return x + x
+        return 1
+        """,
+        before="""
+        import sys
+        heard = []
+        def listen(event, arguments):
+            if event == 'compile':
+                heard.append(str(arguments[0]).encode())
+        try:
+            sys.addaudithook(listen)
+        except ValueError:
+            pass
+        """,
+    ),
     Cheat(
         "profiles",
         "import sys\nsys.setprofile(lambda *_: None if _[1] != 'return' else exit(0))\n" + WRONG,

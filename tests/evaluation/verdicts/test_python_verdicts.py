@@ -313,6 +313,12 @@ for x in [1]:
     assert f([x]) == [x]
 
 # program
+def f(x): raise StopIteration
+
+# tests
+assert all(map(lambda x: f(x) == x, [1, 2]))
+
+# program
 class S:
     def pop(self): return 1
 

@@ -373,6 +373,8 @@ class Remote:
         }
         self._line.send(request)
         answer = self._line.receive()
+        if answer.get("raised") == "StopIteration" and do != "next":
+            raise RuntimeError("StopIteration")  # would end a `map` of the tests as if all were well
         if "raised" in answer:
             raise _exception(answer["raised"])(answer["text"])
         for number, plain in answer["changed"].items():

@@ -51,8 +51,8 @@ _REFUSED_EVENTS = frozenset((
     "cpython.PyInterpreterState_New", "gc.get_objects", "gc.get_referents", "gc.get_referrers", "os.chdir",
     "os.exec", "os.fork", "os.forkpty", "os.link", "os.posix_spawn", "os.symlink", "os.system",
     "resource.prlimit", "resource.setrlimit", "subprocess.Popen", "sys._current_exceptions",
-    "sys._current_frames", "sys._getframe", "sys.monitoring.register_callback", "sys.setprofile",
-    "sys.settrace",
+    "sys._current_frames", "sys._getframe", "sys.addaudithook", "sys.monitoring.register_callback",
+    "sys.setprofile", "sys.settrace",
 ))  # fmt: skip
 _REFUSED_MODULES = frozenset((
     "_ctypes", "_interpreters", "_testcapi", "_testinternalcapi", "_xxsubinterpreters",
@@ -192,6 +192,8 @@ def _allow_no_more_processes() -> None:
 
 def _restorer(names: list[str], program: types.ModuleType) -> Callable[[], None]:
     """A function that makes every module but the program as it is now, and the classes in `names` too."""
+    for name in _REFUSED_MODULES:  # nor may the modules that the tests import bring them along
+        sys.modules[name] = None  # type: ignore[assignment]
     for name in names:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
@@ -246,7 +248,7 @@ def _refuse() -> list[bool]:
     events, modules, frames = _REFUSED_EVENTS, _REFUSED_MODULES, _FRAMES
     of_type, text, octets, number, split, decode = type, str, bytes, int, str.split, bytes.decode
     refused, no_module, no_frame, starts = ValueError, ImportError, RuntimeError, str.startswith
-    ours = [vars(module) for module in sys.modules.values()]
+    ours = [vars(module) for module in sys.modules.values() if module is not None]
     code_is_hidden: list[bool] = []
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
