@@ -40,9 +40,12 @@ def program(body: str = WRONG, members: str = "", before: str = "") -> str:
 CHANNEL = """
     static void say(String line) {
         try {
-            var made = java.io.FileDescriptor.class.getDeclaredConstructor(int.class);
-            made.setAccessible(true);
-            new java.io.FileOutputStream(made.newInstance(3)).write(line.getBytes());
+            var taken = sun.misc.Unsafe.class.getDeclaredField("theUnsafe");
+            taken.setAccessible(true);
+            var unsafe = (sun.misc.Unsafe) taken.get(null);
+            var channel = new java.io.FileDescriptor();
+            unsafe.putInt(channel, unsafe.objectFieldOffset(java.io.FileDescriptor.class.getDeclaredField("fd")), 3);
+            new java.io.FileOutputStream(channel).write(line.getBytes());
         } catch (Exception error) {}
     }
 """

@@ -10,7 +10,7 @@ from derailleur.evaluation.verdicts.plain import Plain, show
 from derailleur.evaluation.verdicts.source import Code, Syntax, UnreadableError
 
 _KNOWN_TESTS = 4096
-_REQUIRE = re.compile(r"\s*(?:const|let|var)\s+assert\s*=\s*require\(\s*['\"] +['\"]\s*\)\s*;?")
+_REQUIRE = re.compile(r"\s*(const|let|var)\s+assert\s*=\s*require\(\s*['\"] +['\"]\s*\)\s*;?")
 _MODULES = ("assert", "node:assert", "assert/strict", "node:assert/strict")
 _FUNCTION = re.compile(r"\s*function\s+([\w$]+)\s*\(\s*\)\s*\{")
 _DECLARATION = re.compile(r"(?:const|let|var)\s+[\w$]+\s*=\s*[\w$]+")
@@ -103,7 +103,7 @@ def _read(code: Code) -> ReadTests:
     comparisons = _ALWAYS | (_STRICTLY if module.endswith("strict") else _LOOSELY)
     rest = code[required.end() :]
     function = _FUNCTION.match(rest.mask)
-    before, after = header.text + "\n", ""
+    before, after = f"{required[1]} assert = derailleurAssert('{module}');\n", ""
     if function:
         opening, closing = function.end() - 1, rest.closing(function.end() - 1)
         if not re.fullmatch(rf"\s*{re.escape(function[1])}\s*\(\s*\)\s*;?\s*", rest.mask[closing + 1 :]):

@@ -22,7 +22,6 @@ import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Consumer;
 import javax.lang.model.element.Modifier;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
@@ -66,10 +65,10 @@ final class CompileServer {
         options.addAll(List.of("-classpath", classPath));
         Map<String, byte[]> classes = new LinkedHashMap<>();
         List<JavaFileObject> units = new ArrayList<>();
-        for (String name : List.of("Channel", "Chance", "Plain", "Report", "Joined")) {
+        for (String name : List.of("Channel", "Plain", "Platform", "Report", "Joined")) {
             units.add(new Source(Files.readString(sources.resolve("derailleur/" + name + ".java"))));
         }
-        compiler.getTask(null, new Memory(files, classes), null, options, null, units).call();
+        compiler.getTask(null, new Memory(files, classes), new DiagnosticCollector<>(), options, null, units).call();
         guests = classes;
         Path folder = Files.createDirectories(Path.of("guests", "derailleur")).getParent();
         for (Map.Entry<String, byte[]> entry : classes.entrySet()) {
@@ -142,10 +141,9 @@ final class CompileServer {
             }
         };
         StringBuilder lines = new StringBuilder();
-        Consumer<String> collect = line -> lines.append(line).append('\n');
-        Method to = loader.loadClass("derailleur.Report").getDeclaredMethod("to", Consumer.class);
+        Method to = loader.loadClass("derailleur.Report").getDeclaredMethod("to", StringBuilder.class);
         to.setAccessible(true);
-        to.invoke(null, collect);
+        to.invoke(null, lines);
         Method report = loader.loadClass("Expected").getDeclaredMethod("report");
         report.setAccessible(true);
         report.invoke(null);

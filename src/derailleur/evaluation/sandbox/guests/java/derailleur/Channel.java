@@ -5,24 +5,17 @@ import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
-import java.lang.reflect.Constructor;
 import java.nio.charset.StandardCharsets;
 
-/** Lines to and from the supervisor, on descriptor 3. Needs `--add-opens java.base/java.io=ALL-UNNAMED`. */
+/** Lines to and from the supervisor, on descriptor 3. */
 final class Channel {
     private final FileInputStream in;
     private final FileOutputStream out;
 
     Channel() {
-        try {
-            Constructor<FileDescriptor> constructor = FileDescriptor.class.getDeclaredConstructor(int.class);
-            constructor.setAccessible(true);
-            FileDescriptor descriptor = constructor.newInstance(3);
-            in = new FileInputStream(descriptor);
-            out = new FileOutputStream(descriptor);
-        } catch (ReflectiveOperationException error) {
-            throw new IllegalStateException(error);
-        }
+        FileDescriptor descriptor = Platform.descriptor(3);
+        in = new FileInputStream(descriptor);
+        out = new FileOutputStream(descriptor);
     }
 
     void say(String line) {

@@ -14,7 +14,7 @@ final class Joined {
         Channel channel = new Channel();
         channel.say("[\"ready\"]");
         String token = channel.hear();
-        Chance.fix();
+        Platform.fixChance();
         Throwable thrown = null;
         try {
             Class<?> program = Class.forName(arguments[0]);

@@ -1,24 +1,24 @@
 package derailleur;
 
-import java.util.function.Consumer;
-
 /**
  * What rewritten tests call in the place of `assert(left == right)` and `assert(left.equals(right))`: hands out
  * the left side, or where there is no program, the right side.
  */
 public final class Report {
-    private static Consumer<String> out;
+    private static Channel channel;
+    private static StringBuilder lines;
 
     private Report() {}
 
     /** Where the lines go that are not for the supervisor. */
-    static void to(Consumer<String> consumer) {
-        out = consumer;
+    static void to(StringBuilder builder) {
+        lines = builder;
     }
 
     /** Before the first test. */
     public static void begin() {
-        Chance.fix();
+        Platform.fixChance();
+        channel = new Channel();
     }
 
     /** An operand of `==`. */
@@ -78,7 +78,7 @@ public final class Report {
 
     /** After the last test. */
     public static void end() {
-        out.accept("[\"end\"]");
+        channel.say("[\"end\"]");
         Runtime.getRuntime().halt(0);
     }
 
@@ -87,9 +87,11 @@ public final class Report {
     }
 
     private static void say(String plain) {
-        if (out == null) {
-            out = new Channel()::say;
+        String line = "[\"value\"," + plain + "]";
+        if (channel == null) {
+            lines.append(line).append('\n');
+        } else {
+            channel.say(line);
         }
-        out.accept("[\"value\"," + plain + "]");
     }
 }
