@@ -82,10 +82,10 @@ def test_retention_of_likelihood_is_inverted(evaluated: tuple[Path, dict[str, An
 
 def test_there_is_no_retention_where_full_attention_scores_nothing() -> None:
     kept = retention(
-        {"infilling_exact_match": 0.5, "bits_per_byte": 2.0},
-        {"infilling_exact_match": 0.0, "bits_per_byte": 1.0},
+        {"infilling_exact_match": 0.5, "bits_per_byte": 2.0, "recall_gain_nats": -0.2},
+        {"infilling_exact_match": 0.0, "bits_per_byte": 1.0, "recall_gain_nats": -0.1},
     )
-    assert kept == {"infilling_exact_match": None, "bits_per_byte": 0.5}
+    assert kept == {"infilling_exact_match": None, "bits_per_byte": 0.5, "recall_gain_nats": None}
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from derailleur.report import evaluation, recall
+from derailleur.report import evaluation, recall, units
 from derailleur.report.run_folder import RunFolder
 from derailleur.report.section import Plot
 
@@ -59,3 +59,8 @@ def test_holes_and_languages_have_tables_where_there_are_several(run_folder: Pat
     text = evaluation.section(run).render()
     assert "arguments" in text and "7 holes; 7 holes." in text and "similar 62.0" in text
     assert "By language" in text and "Java" in text and "1.250" in text
+
+
+def test_no_zero_has_a_sign() -> None:
+    assert (units.signed(-0.04, 1), units.signed(-0.06, 1), units.signed(None, 1)) == ("0.0", "-0.1", "–")
+    assert units.percent(-0.0001) == "0.0\N{NO-BREAK SPACE}%"

@@ -8,7 +8,7 @@ _LOWER_IS_BETTER = frozenset({BITS_PER_BYTE})
 
 
 def retention(scores: Mapping[str, float], full: Mapping[str, float]) -> dict[str, float | None]:
-    """Retention by metric; None where all-FA scores 0, so that there is nothing to retain.
+    """Retention by metric; None where all-FA has nothing to retain: 0, or less, as a gain may be.
 
     Scores of which lower is better enter inverted: bits per byte of all-FA over those of the placement.
 
@@ -20,4 +20,4 @@ def retention(scores: Mapping[str, float], full: Mapping[str, float]) -> dict[st
 
 def _ratio(metric: str, score: float, full: float) -> float | None:
     above, below = (full, score) if metric in _LOWER_IS_BETTER else (score, full)
-    return above / below if full and below else None
+    return above / below if full > 0 and below else None

@@ -32,7 +32,7 @@ def duration(seconds: float) -> str:
 
 def percent(share: float | None) -> str:
     """93.4 %, or a dash for what was not measured."""
-    return NOT_MEASURED if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    return NOT_MEASURED if share is None else f"{signed(100 * share, 1)}\N{NO-BREAK SPACE}%"
 
 
 def decimals(value: float | None, places: int) -> str:
