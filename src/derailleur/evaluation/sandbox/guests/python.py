@@ -32,6 +32,17 @@ CHANNEL, PEER = 3, 4
 _MAX_DEPTH = 190
 _RECURSION_LIMIT = 1030  # Python's own 1000, and the frames of this file
 _DETAIL_CHARACTERS = 300
+_OFTEN_IMPORTED = (
+    "cmath",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "heapq",
+    "queue",
+    "statistics",
+    "string",
+    "struct",
+)
 _HEXADECIMAL_FROM = 1 << 8192  # decimal digits take quadratic time, and Python refuses 4300 of them
 
 
@@ -444,3 +455,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+else:  # warm: programs find these imported
+    for _name in _OFTEN_IMPORTED:
+        importlib.import_module(_name)
