@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from derailleur.evaluation.sandbox import End, Job, open_sandbox
+from derailleur.evaluation.sandbox import End, Job, RefusedError, open_sandbox
 
 
 def test_a_command_gets_its_input_files_and_folder(sandbox):
@@ -222,3 +222,18 @@ def test_a_program_goes_on_while_another_is_waited_for(start_python):
     assert talker.read_line(timeout=0) == b"done"
     talker.send(b".")
     assert len(talker.wait().stdout) == 500_001
+
+
+def test_a_guest_that_cannot_be_forked_is_refused_in_one_line(open_namespaces, tmp_path):
+    for text, expected in (
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
+            "def main(): pass",
+            "RuntimeError: the guest started a thread when it was imported",
+        ),
+    ):
+        (tmp_path / "guest.py").write_text(text)
+        with pytest.raises(RefusedError) as refused:
+            open_sandbox("namespaces", guest=tmp_path / "guest.py")
+        assert str(refused.value) == f"no sandbox works here: namespaces: {expected}"

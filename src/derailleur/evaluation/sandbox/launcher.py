@@ -18,7 +18,6 @@ import json
 import os
 import select
 import socket
-import traceback
 from collections.abc import Callable
 
 from derailleur.evaluation.sandbox import inside, linux, root
@@ -66,7 +65,7 @@ def main() -> None:
             raise RuntimeError("the guest started a thread when it was imported")
         program_filter = filter_program()
     except Exception as error:
-        trouble = linux.told(error) if isinstance(error, OSError) else traceback.format_exc()
+        trouble = linux.told(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         control.send(trouble.encode())
         os._exit(1)
     gc.collect()
@@ -81,6 +80,7 @@ def main() -> None:
 
 
 def open_control() -> socket.socket:
+    """The control socket, moved away from the numbers that programs use for theirs."""
     control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(_FIRST_FREE):
