@@ -42,7 +42,10 @@ def references(data: Path) -> dict[str, list[Row]]:
     sets["single lines, Java"] = _by_function(_filled(data / _LINES.format("java")))
     problems = {problem.id: problem for problem in read_problems(data / _TUPLES)}
     sets["tuples, Java"] = [problems[name].program(text) for name, text in TUPLE_SOLUTIONS.items()]
-    return sets
+    return {
+        name: [replace(row, id=f"{name}/{row.id}") for row in rows]  # JavaScript and Java share names
+        for name, rows in sets.items()
+    }
 
 
 def _filled(path: Path) -> list[Row]:
