@@ -64,13 +64,14 @@ def test_the_presets_of_a_server_write_what_the_engine_writes(
         "fast": "GGGG",
     }
     assert found["model"]["name"] == "tiny"
+    special = frozenset(tokenizer.special.values())
     for placement, first in (("FFFF", 0), ("GGGG", LIMIT)):
         asked = {"placement": Placement(placement), "max_tokens": NUM_TOKENS}
         written = samples(tmp_path / "multipl-e")[first : first + LIMIT]
         prompts = [tokenizer.encode(problem.prompt.rstrip()) for problem in problems]
-        direct = engine.generate(prompts, **asked, stop=problems[0].stop)
+        direct = engine.generate(prompts, **asked, stop=problems[0].stop, stop_tokens=special)
         assert [row["completion"] for row in written] == [answer.text for answer in direct]
         written = samples(tmp_path / "infill")[first : first + LIMIT]
         made = [infill_prompt(hole.prompt, hole.suffix, tokenizer, 1000) for hole in holes]
-        direct = engine.generate([p.ids for p in made], **asked, stop_tokens=made[0].stop_ids)
+        direct = engine.generate([p.ids for p in made], **asked, stop_tokens=special)
         assert [row["completion"] for row in written] == [answer.text for answer in direct]

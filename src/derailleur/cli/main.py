@@ -21,7 +21,7 @@ COMMANDS = {
     "distill": ("derailleur.cli.training", "a teacher -> a supernet with four mixers in every layer"),
     "finetune": ("derailleur.cli.training", "train a supernet's mixers at chosen placements"),
     "place": ("derailleur.cli.placement", "find the best placements for every speed"),
-    "evaluate": ("derailleur.cli.evaluation", "loss, infilling and speed of every preset"),
+    "evaluate": ("derailleur.cli.evaluation", "quality and speed of every preset, programs in a sandbox"),
     "sandbox": ("derailleur.cli.sandbox", "see that hostile programs are contained"),
     "export": ("derailleur.cli.export", "a checkpoint in another layout, or with fewer mixers"),
     "serve": ("derailleur.cli.serving", "an OpenAI-compatible server, a placement per request"),

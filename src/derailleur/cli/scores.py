@@ -13,7 +13,8 @@ from derailleur.runs import Stage, execute
 
 _SUMMARIES = {
     "loss": "bits per byte and next-token accuracy on held-out files, beside gzip and xz",
-    "infill": "lines or other parts of held-out files filled in, by exact match",
+    "infill": "lines or other parts of held-out files filled in, by exact match; with --problems FILE those "
+    "of problem files, their tests run besides (--problems FILE --help)",
     "recall": "names completed that the file defined long before, over the distance in tokens",
     "speed": "decode tokens per second over batch and context",
 }

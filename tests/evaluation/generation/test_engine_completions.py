@@ -38,7 +38,8 @@ def test_greedy_is_what_the_engine_writes(source: EngineSource, tokenizer: Token
     asked = [request(problem(number)) for number in range(7)]
     answers = {request.problem.id: completion for request, completion in source.complete(asked)}
     prompts = [tokenizer.encode(each.problem.prompt.rstrip()) for each in asked]
-    direct = source.engine.generate(prompts, placement=FAST, max_tokens=8)
+    special = frozenset(tokenizer.special.values())
+    direct = source.engine.generate(prompts, placement=FAST, max_tokens=8, stop_tokens=special)
     assert [answers[each.problem.id].text for each in asked] == [answer.text for answer in direct]
     assert not source.engine.busy
 
@@ -76,7 +77,11 @@ def test_a_hole_is_filled_from_both_sides(source: EngineSource, tokenizer: Token
     [(_, completion)] = source.complete([request(hole)])
     prompt = infill_prompt(hole.prompt, hole.suffix, tokenizer, 40)
     [direct] = source.engine.generate(
-        [prompt.ids], placement=FAST, max_tokens=8, sampling=Sampling(), stop_tokens=prompt.stop_ids
+        [prompt.ids],
+        placement=FAST,
+        max_tokens=8,
+        sampling=Sampling(),
+        stop_tokens=frozenset(tokenizer.special.values()),
     )
     assert completion.text == direct.text
     too_long = problem(1, "x = 1\n" * 60, suffix="\n", gap=Gap.SPAN)

@@ -136,6 +136,15 @@ def test_longest_answers_are_halved_until_the_context_holds_them(fake_server: Fa
     assert [answer.finish for _, answer in answers] == [Finish.TOO_LONG] * 2
 
 
+def test_an_answer_without_choices_is_no_answer(fake_server: FakeServers) -> None:
+    for said in ({}, {"choices": []}, {"choices": ["x"]}):
+        with (
+            fake_server(lambda path, body, said=said: (200, said, {})) as server,
+            pytest.raises(DerailleurError, match="the server's answer has no choices"),
+        ):
+            list(source(server).complete(samples(PROBLEM)))
+
+
 def test_what_a_server_has(fake_server: FakeServers) -> None:
     def respond(path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
         if path == "/v1/models":

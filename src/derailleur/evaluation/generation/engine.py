@@ -11,13 +11,6 @@ from derailleur.tokens import Tokenizer, infill_prompt
 
 
 @dataclass(frozen=True)
-class _Prompt:
-    ids: list[int]
-    stop_ids: frozenset[int]
-    fits: bool
-
-
-@dataclass(frozen=True)
 class EngineSource:
     """One placement of a model.
 
@@ -40,7 +33,7 @@ class EngineSource:
             while True:
                 for request in waiting:
                     prompt = self._prompt(request)
-                    if not prompt.fits:
+                    if prompt is None:
                         yield request, Completion("", Finish.TOO_LONG, 0)
                         continue
                     running[self.engine.submit(self._submitted(request, prompt))] = request, Generation()
@@ -58,25 +51,25 @@ class EngineSource:
             for request_id in running:  # the caller was interrupted
                 self.engine.cancel(request_id)
 
-    def _submitted(self, request: SampleRequest, prompt: _Prompt) -> Request:
+    def _submitted(self, request: SampleRequest, prompt: list[int]) -> Request:
         temperature = request.temperature or 0.0
         return Request(
-            prompt=prompt.ids,
+            prompt=prompt,
             placement=self.placement,
-            max_tokens=min(request.max_tokens, self.engine.max_context - len(prompt.ids)),
+            max_tokens=min(request.max_tokens, self.engine.max_context - len(prompt)),
             sampling=Sampling(temperature=temperature, top_p=request.top_p, seed=request.seed),
             stop=request.problem.stop,
-            stop_tokens=prompt.stop_ids,
+            stop_tokens=frozenset(self.tokenizer.special.values()),
         )
 
-    def _prompt(self, request: SampleRequest) -> _Prompt:
-        tokenizer, room = self.tokenizer, self.engine.max_context - 1
+    def _prompt(self, request: SampleRequest) -> list[int] | None:
+        """Token ids, or None where they leave no room for an answer: half a prompt is another problem."""
+        room = self.engine.max_context - 1
         if request.problem.gap is Gap.END:
-            ids = tokenizer.encode(request.prompt) or [tokenizer.eos_id]
-            marks = tokenizer.fim.ids if tokenizer.fim else frozenset()
-            return _Prompt(ids, marks, len(ids) <= room)
-        made = infill_prompt(request.prompt, request.problem.suffix, tokenizer, room)
-        return _Prompt(made.ids, made.stop_ids, not made.truncated)
+            ids = self.tokenizer.encode(request.prompt) or [self.tokenizer.eos_id]
+            return ids if len(ids) <= room else None
+        made = infill_prompt(request.prompt, request.problem.suffix, self.tokenizer, room)
+        return None if made.truncated else made.ids
 
 
 def _completion(generation: Generation) -> Completion:

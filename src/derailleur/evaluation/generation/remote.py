@@ -128,13 +128,13 @@ def _groups(requests: Iterable[SampleRequest], max_n: int) -> Iterator[list[Samp
 
 def _completions(answer: dict[str, Any], stops: Sequence[str]) -> list[Completion]:
     choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices:
+    if not (isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices)):
         raise DerailleurError("the server's answer has no choices")
     usage = answer.get("usage") or {}
     num_tokens = usage.get("completion_tokens") if len(choices) == 1 else None
     made = []
     for choice in choices:
-        text = str(choice.get("text", ""))
+        text = str(choice.get("text") or "")
         kept = cut(text, stops)
         is_cut = len(kept) < len(text) or choice.get("finish_reason") != "length"
         made.append(Completion(kept, Finish.STOP if is_cut else Finish.LENGTH, num_tokens))
