@@ -95,7 +95,8 @@ def reported(sandbox: Sandbox, calls: list[str]) -> list[list[object]]:
     source = (
         "import java.util.*;\nimport java.util.stream.*;\nclass A { public static void main(String[] a) {\n"
     )
-    outcome = run_java(f"{source}derailleur.Report.begin();\n{lines}derailleur.Report.end(); }} }}", b"", sandbox, LIMITS)
+    body = f"derailleur.Report.begin();\n{lines}derailleur.Report.end();\n"
+    outcome = run_java(f"{source}{body}}} }}", b"", sandbox, LIMITS)
     assert isinstance(outcome, Outcome), outcome
     messages = [json.loads(line) for line in outcome.report]
     assert messages.pop() == ["end"]

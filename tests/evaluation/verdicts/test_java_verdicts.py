@@ -44,7 +44,8 @@ CHANNEL = """
             taken.setAccessible(true);
             var unsafe = (sun.misc.Unsafe) taken.get(null);
             var channel = new java.io.FileDescriptor();
-            unsafe.putInt(channel, unsafe.objectFieldOffset(java.io.FileDescriptor.class.getDeclaredField("fd")), 3);
+            var number = java.io.FileDescriptor.class.getDeclaredField("fd");
+            unsafe.putInt(channel, unsafe.objectFieldOffset(number), 3);
             new java.io.FileOutputStream(channel).write(line.getBytes());
         } catch (Exception error) {}
     }
@@ -100,6 +101,15 @@ CHEATS = {
     ),
     "its own AssertionError": program(
         members="static class AssertionError extends Error { AssertionError() { System.exit(0); } }"
+    ),
+    "its own guest": (
+        "package derailleur;\n"
+        + program(
+            before="final class Joined { public static void main(String[] a) {\n"
+            'Channel c = new Channel(); c.say("[\\"ready\\"]"); '
+            'c.say("[\\"passed\\"," + c.hear() + "]"); } }\n'
+            "final class Channel { void say(String s) { System.exit(0); } String hear() { return null; } }\n"
+        )
     ),
     "a comment without an end": program("        return null;\n/*"),
     "a comment without an end, escaped": program("        return null;\n\\u002f\\u002a"),

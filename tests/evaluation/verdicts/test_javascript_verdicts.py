@@ -50,6 +50,13 @@ CHEATS = {
     "Object.is and keys replaced": "Object.is = () => true; Object.keys = () => [];\n" + WRONG,
     "JSON replaced": 'JSON.stringify = () => \'["value",["l",[["f","3"]]]]\';\n' + WRONG,
     "Array.prototype replaced": "Array.prototype.every = () => true; Array.isArray = () => true;\n" + WRONG,
+    "array iterators replaced": (
+        "const iterator = Object.getPrototypeOf([][Symbol.iterator]()); const next = iterator.next;\n"
+        "const fake = () => ({ deepEqual() {} }); iterator.next = function () {\n"
+        "  const step = next.call(this);\n"
+        "  return typeof step.value === 'function' ? { value: fake, done: false } : step;\n"
+        "};\n" + WRONG
+    ),
     "toJSON": "Object.prototype.toJSON = Array.prototype.toJSON = () => ['l', [['f', '3']]];\n" + WRONG,
     "valueOf": "function add() { return { valueOf: () => [3], toString: () => '3' }; }",
     "toPrimitive": (

@@ -13,6 +13,7 @@ Complaint = Callable[[Plain], str | None]
 """What is wrong with a value, None where it is what the test expects."""
 
 _KINDS = {"compile": Verdict.COMPILE, "wrong": Verdict.WRONG, "runtime": Verdict.RUNTIME}
+_LAST_WORDS = ("Exception in thread", "FATAL ERROR")
 _OUT_OF_MEMORY = (b"JavaScript heap out of memory", b"java.lang.OutOfMemoryError")
 
 
@@ -86,8 +87,9 @@ def _crashed(outcome: Outcome) -> Judgement:
     """The judgement of a program that ended before its tests did."""
     verdict = Verdict.MEMORY if any(text in outcome.stderr for text in _OUT_OF_MEMORY) else Verdict.RUNTIME
     how = f"signal {-outcome.code}" if outcome.code < 0 else f"exit status {outcome.code}"
-    errors = outcome.stderr.decode(errors="replace").strip().partition("\n")[0]
-    return Judgement(verdict, _words(errors) or f"{how} before the tests ended", outcome.cpu_seconds)
+    lines = outcome.stderr.decode(errors="replace").split("\n")
+    told = next((line for line in lines if line.startswith(_LAST_WORDS)), "")
+    return Judgement(verdict, _words(told) or f"{how} before the tests ended", outcome.cpu_seconds)
 
 
 def _words(text: str) -> str:

@@ -143,7 +143,7 @@ class Workshop:
         heap = limits.memory_bytes * 5 // 8 >> 20  # the rest is for what is not on the heap
         command = ("java", f"-Xmx{heap}m", *_OPTIONS, "-cp", ":".join([".", *jars]))
         main = (compiled.main,) if runner is None else (runner, compiled.main)
-        files = {**self._compiler.guests(), **jars, **compiled.classes}
+        files = {**compiled.classes, **jars, **self._compiler.guests()}  # in the place of a program's own
         return Job((*command, *main), files=files, stdin=stdin, limits=limits)
 
     def close(self) -> None:

@@ -20,12 +20,11 @@ const PROGRAM = "/tmp/box/program.js";
 const MOST_VALUES = 1_000_000;
 const MOST_DEPTH = 150; // of the 200 that the supervisor reads
 
+const { apply, getPrototypeOf, getOwnPropertyDescriptor, ownKeys, defineProperty } = Reflect;
 const method = (prototype, name) => {
-  const { apply } = Reflect;
   const taken = prototype[name];
   return (self, ...rest) => apply(taken, self, rest);
 };
-const { getPrototypeOf, getOwnPropertyDescriptor, ownKeys, defineProperty } = Reflect;
 const { readSync, writeSync } = fs;
 const { isProxy, isMap, isSet, isDate, isArgumentsObject } = require("util").types;
 const { stringify: quote, parse } = JSON; // `quote` is only given strings: of objects it would call `toJSON`
@@ -234,7 +233,7 @@ function runJoined(program, key) {
   const values = [builtinRequire];
   for (let index = 0; index < names.length; index++) values[index + 1] = pinned[names[index]];
   try {
-    run(...values)();
+    apply(run, undefined, values)();
   } catch (error) {
     failed(error);
   }
@@ -264,7 +263,8 @@ function lockBuiltins() {
   const assert = require("assert");
   const pinned = { Array, Boolean, Error, JSON, Math, Number, Object, Promise, Reflect, String, console, process };
   const locked = [assert, assert.strict, assert.AssertionError, JSON, Math, Array, ARRAY, Number, Number.prototype,
-    Object, Reflect, String, String.prototype, MAP, SET, RegExp.prototype, Promise, Promise.prototype];
+    Object, Reflect, String, String.prototype, MAP, SET, RegExp.prototype, Promise, Promise.prototype,
+    getPrototypeOf([][Symbol.iterator]())];
   for (const object of locked) {
     for (const name of ownKeys(object)) {
       const descriptor = getOwnPropertyDescriptor(object, name);

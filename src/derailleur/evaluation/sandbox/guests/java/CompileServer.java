@@ -22,6 +22,7 @@ import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import javax.lang.model.element.Modifier;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
@@ -221,6 +222,8 @@ final class CompileServer {
 
     /** Finds the class with the last `public static void main(String[])` of the source. */
     private static final class MainFinder extends TreeScanner<Void, String> {
+        private static final Pattern ARGUMENTS = Pattern.compile("(java\\.lang\\.)?String(\\[\\]|\\.{3})");
+
         String main = "-";
 
         @Override
@@ -247,7 +250,7 @@ final class CompileServer {
                     && flags.contains(Modifier.STATIC)
                     && flags.contains(Modifier.PUBLIC)
                     && method.getParameters().size() == 1
-                    && method.getParameters().get(0).getType().toString().matches("(java\\.lang\\.)?String(\\[\\]|\\.\\.\\.)");
+                    && ARGUMENTS.matcher(method.getParameters().get(0).getType().toString()).matches();
         }
     }
 }
