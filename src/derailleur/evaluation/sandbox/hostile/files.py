@@ -1,6 +1,6 @@
 """Programs that read what is not theirs, write where they should not, or leave something behind."""
 
-from derailleur.evaluation.sandbox.hostile.case import Case
+from derailleur.evaluation.sandbox.hostile.case import ROOMY, Case
 
 CASES = (
     Case(
@@ -272,12 +272,13 @@ except OSError as error:
         "nests folders so deep that they cannot be removed by name",
         """
 import os
-for _ in range(1000):
+for _ in range(700):
     os.mkdir("folder")
     os.chdir("folder")
 print("nested")
 """,
         seen="nested",
+        limits=ROOMY,
         harmless=True,
     ),
     Case(
