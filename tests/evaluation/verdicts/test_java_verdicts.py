@@ -17,7 +17,7 @@ from derailleur.evaluation.verdicts.java_tests import read_tests
 
 pytestmark = pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK, which is not installed")
 
-EVALUATION = Path(os.environ.get("DERAILLEUR_EVALUATION", Path(__file__).parents[3] / "shared/data/eval"))
+EVALUATION = Path(os.environ.get("DERAILLEUR_EVALUATION", Path(__file__).parents[4] / "shared/data/eval"))
 LIMITS = Limits(cpu_seconds=3, wall_seconds=30)
 IMPORTS = "import java.util.*;\nimport java.util.stream.*;\n"
 TESTS = """    }

@@ -16,7 +16,7 @@ from derailleur.evaluation.verdicts.javascript_tests import read_tests
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs node, which is not installed")
 
-EVALUATION = Path(os.environ.get("DERAILLEUR_EVALUATION", Path(__file__).parents[3] / "shared/data/eval"))
+EVALUATION = Path(os.environ.get("DERAILLEUR_EVALUATION", Path(__file__).parents[4] / "shared/data/eval"))
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=30)
 HONEST = "function add(a, b) {\n  return [a + b];\n}\n"
