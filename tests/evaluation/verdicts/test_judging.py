@@ -73,3 +73,7 @@ def test_details_are_one_short_line() -> None:
     assert one_line("Traceback\n  File\nValueError:\tno  way \n\n") == "ValueError: no way"
     assert one_line("") == ""
     assert len(one_line("x" * 1000)) == 300
+
+
+def test_half_a_surrogate_pair_in_a_detail_can_be_written() -> None:
+    assert one_line("ValueError: \ud800").encode() == b"ValueError: \\ud800"

@@ -180,9 +180,13 @@ def test_what_is_no_plain_data_is_refused(line: bytes) -> None:
         ["p", "fractions.Fraction", ["n"]],
         ["p", "decimal.Decimal", ["s", "sNaN"]],
         ["p", "decimal.Decimal", ["s", "many"]],
+        ["p", "collections.Counter", ["n"]],
+        ["p", "collections.Counter", ["b", True]],
+        ["p", "dict_keys", ["s", "p"]],
+        ["p", "l", ["b", True]],
     ],
 )
-def test_text_that_is_no_number_is_refused_when_it_is_compared(value: list) -> None:
+def test_what_is_no_value_of_its_type_is_refused_when_it_is_compared(value: list) -> None:
     with pytest.raises(PlainError):
         equal(check(value), 1)
 

@@ -437,6 +437,19 @@ def test_the_detail_names_the_test_that_failed(sandbox: Sandbox) -> None:
     assert apart.detail == "AssertionError in line 2 of the tests: assert f(x) == 2 * x"
 
 
+@pytest.mark.parametrize("kind", ["[]", "{}", "[[]]", "1e999", "null", '"passed"'])
+def test_a_failure_of_no_known_class_is_one_at_run_time(kind: str, sandbox: Sandbox) -> None:
+    program = f"import os\nos.write(3, b'{{\"failed\": {kind}}}\\n')\nos._exit(0)\n"
+    for tests in ("assert f(1) == 1", "for n in [1]:\n    assert f(n)", "import sys\nassert f(1) == 1"):
+        assert judge_python(program, tests, sandbox, LIMITS).verdict is Verdict.RUNTIME
+
+
+@pytest.mark.parametrize("test", ["abs(f(1) - 2.5) < 1", "math.isclose(f(1), 2.5, rel_tol=-1)"])
+def test_a_test_that_raises_for_a_value_is_not_passed(test: str, sandbox: Sandbox) -> None:
+    program = "from decimal import Decimal\ndef f(x):\n    return Decimal('2.5')\n"
+    assert judge_python(program, f"assert {test}", sandbox, LIMITS).verdict is Verdict.WRONG
+
+
 def test_the_first_failed_test_counts_not_what_comes_after_it(sandbox: Sandbox) -> None:
     program = "def f(x):\n    while x == 3: pass\n    return 0\n"
     assert judge_python(program, IN_EACH_WAY["values"], sandbox, LIMITS).verdict is Verdict.WRONG

@@ -84,7 +84,7 @@ def equal(actual: Plain, expected: object) -> bool:
         expected: what `ast.literal_eval` can give. 1, 1.0 and True are equal, as they are in Python.
 
     Raises:
-        PlainError: if `actual` holds a number that is none.
+        PlainError: if `actual` holds a number that is none, or a container that is none.
     """
     if is_scalar(actual):
         return bool(scalar(actual) == expected)
@@ -125,7 +125,7 @@ def truth(actual: Plain) -> bool:
     tag, content = _unwrapped(actual)
     if tag == "?":
         return len(actual) > 2 and actual[2] is True
-    return tag == "iterator" or bool(content)
+    return bool(content)
 
 
 def is_scalar(value: Plain) -> bool:
@@ -180,6 +180,17 @@ _LIBRARY_SCALARS: dict[str, Callable[..., Any]] = {
     "decimal.Decimal": _decimal,
 }
 _NOTHING = object()
+_CONTAINERS = {
+    "collections.Counter": "d",
+    "collections.OrderedDict": "d",
+    "collections.defaultdict": "d",
+    "collections.deque": "l",
+    "dict_keys": "l",
+    "dict_values": "l",
+    "dict_items": "l",
+    "range": "t",
+}
+"""The tag of what a container of Python's library is made of."""
 _SAME_AS = {
     "collections.Counter": "d",
     "collections.OrderedDict": "d",
@@ -192,6 +203,8 @@ _SAME_AS = {
 def _unwrapped(value: Plain) -> tuple[str, Any]:
     """Tag and content, of a type of the standard library those of the built-in type that it is equal to."""
     if value[0] == "p":
+        if value[2][0] != _CONTAINERS.get(value[1]):
+            raise PlainError("made of something else than its type is")
         return _SAME_AS.get(str(value[1]), str(value[1])), value[2][-1]
     return str(value[0]), value[-1]
 

@@ -10,7 +10,7 @@ from derailleur.evaluation.sandbox.box import Box
 from derailleur.evaluation.sandbox.job import Job, Outcome
 from derailleur.evaluation.sandbox.limits import Limits
 from derailleur.evaluation.sandbox.sandbox import Sandbox
-from derailleur.evaluation.verdicts.plain import PlainError, check, show
+from derailleur.evaluation.verdicts.plain import check, show
 from derailleur.evaluation.verdicts.python_joined import rewrite
 from derailleur.evaluation.verdicts.python_tests import Apart, Check, Joined, Values, plan
 from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, one_line
@@ -57,7 +57,7 @@ def _unfit(test: Check, answer: dict[str, Any]) -> Judgement | None:
         if test.holds(value):
             return None
         return Judgement(Verdict.WRONG, one_line(f"{test.call} gave {show(value)}; tested: {test.source}"))
-    except (PlainError, ArithmeticError, RecursionError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         return Judgement(Verdict.WRONG, one_line(f"{test.call}: {error}"))
 
 
@@ -120,7 +120,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 def _failure(message: dict[str, Any]) -> Judgement:
     kind = message.get("failed")
-    verdict = Verdict(kind) if kind in _FAILURES else Verdict.RUNTIME
+    verdict = Verdict(kind) if isinstance(kind, str) and kind in _FAILURES else Verdict.RUNTIME
     return Judgement(verdict, one_line(str(message.get("detail", "an answer that is none"))))
 
 

@@ -16,7 +16,8 @@ class Check:
     Attributes:
         call: source of the call, free of names other than the function's and builtins.
         source: source of the test, for people.
-        holds: whether a value passes; PlainError and ArithmeticError are failures too.
+        holds: whether a value passes; ValueError, TypeError and ArithmeticError are failures too, as they are
+            where the test itself runs.
     """
 
     call: str

@@ -57,7 +57,8 @@ def ended(outcome: Outcome) -> Judgement | None:
 
 
 def one_line(text: str) -> str:
-    """The last line that is not blank, cut to a length that fits a table or a log."""
+    """The last line that is not blank, cut to a length that fits a table or a log; text that any file takes."""
+    text = text.encode(errors="backslashreplace").decode()  # a program's text may hold half a surrogate pair
     lines = [line for line in text.split("\n") if not line.isspace() and line]
     line = " ".join(lines[-1].split()) if lines else ""
     return line if len(line) <= _DETAIL_CHARACTERS else line[: _DETAIL_CHARACTERS - 1] + "…"
