@@ -1,5 +1,6 @@
 """Any OpenAI-compatible server: what is sent, what is understood, when it is asked again."""
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -145,6 +146,63 @@ def test_an_answer_without_choices_is_no_answer(fake_server: FakeServers) -> Non
             list(source(server).complete(samples(PROBLEM)))
 
 
+@pytest.mark.parametrize("choice", [{"message": {"content": "x"}}, {"text": None}, {"text": 1}])
+def test_a_choice_without_text_is_no_empty_completion(
+    fake_server: FakeServers, choice: dict[str, Any]
+) -> None:
+    with (
+        fake_server(lambda path, body: (200, {"choices": [choice]}, {})) as server,
+        pytest.raises(DerailleurError, match=f"^{server.url}: a choice .* has no text"),
+    ):
+        list(source(server).complete(samples(PROBLEM)))
+
+
+@pytest.mark.parametrize("usage", [[1], "many", {"completion_tokens": "7"}, None])
+def test_what_is_said_of_tokens_may_be_anything(fake_server: FakeServers, usage: Any) -> None:
+    said = {"choices": [{"text": "x"}], "usage": usage}
+    with fake_server(lambda path, body: (200, said, {})) as server:
+        [(_, completion)] = source(server).complete(samples(PROBLEM))
+    assert completion.num_tokens is None
+
+
+def test_half_a_surrogate_pair_can_be_written(fake_server: FakeServers) -> None:
+    with fake_server(lambda path, body: choices("x = '\ud800'")) as server:
+        [(_, completion)] = source(server).complete(samples(PROBLEM))
+    assert completion.text == "x = '?'"
+
+
+@pytest.mark.parametrize("body", ["<html>", "[" * 100_000])
+def test_an_answer_that_is_not_json_is_shown(fake_server: FakeServers, body: str) -> None:
+    with (
+        fake_server(lambda path, _: (200, body, {})) as server,
+        pytest.raises(DerailleurError, match=r"failed 2 times, at last: the answer is not JSON: '[<\[]"),
+    ):
+        list(source(server, attempts=2).complete(samples(PROBLEM)))
+
+
+def test_who_waits_long_is_told_for_what(caplog: pytest.LogCaptureFixture) -> None:
+    asked = Server(ServerConfig(url="http://127.0.0.1:9", attempts=5))
+    with pytest.raises(DerailleurError):
+        asked.ask("models")
+    assert "refused; asked again in" in caplog.text
+
+
+def test_no_answer_under_way_is_waited_for_once_one_has_failed(fake_server: FakeServers) -> None:
+    released = threading.Event()
+
+    def respond(path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
+        if body["seed"] == 100:
+            released.wait()
+        return 401, {"error": "no key"}, {}
+
+    with fake_server(respond) as server:
+        with pytest.raises(UserError, match="401"):
+            list(source(server, max_n=1).complete(samples(PROBLEM, 2)))
+        waiting = [thread for thread in threading.enumerate() if "_put_outcome" in thread.name]
+        assert waiting and all(thread.daemon for thread in waiting)
+        released.set()
+
+
 def test_what_a_server_has(fake_server: FakeServers) -> None:
     def respond(path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
         if path == "/v1/models":
@@ -159,9 +217,16 @@ def test_what_a_server_has(fake_server: FakeServers) -> None:
         assert served_presets(Server(ServerConfig(url=server.url))) == {}
 
 
+@pytest.mark.parametrize("said", [{}, {"data": None}, {"data": ["x"]}, {"data": [{"id": "x"}]}, "<html>"])
+def test_another_server_may_mean_something_else_by_presets(fake_server: FakeServers, said: Any) -> None:
+    with fake_server(lambda path, body: (200, said, {})) as server:
+        assert served_presets(Server(ServerConfig(url=server.url))) == {}
+
+
 def test_settings_that_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(ConfigError, match="the environment has no SOME_KEY"):
         Server(ServerConfig(url="http://x", api_key_env="SOME_KEY"))
-    with pytest.raises(ConfigError, match="got 'x:80'"):
-        Server(ServerConfig(url="x:80"))
+    for url in ("x:80", "http://", "http://x:y", "http://x:99999", "http://x/a b", "http://x/\xe9"):
+        with pytest.raises(ConfigError, match=f"got '{url}'"):
+            Server(ServerConfig(url=url))

@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import logging
 import os
 import random
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +20,12 @@ from derailleur.errors import ConfigError, DerailleurError, UserError
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504, 529})
 _TOO_LONG = ("context", "too long", "maximum length")
 _LONGEST_PAUSE_SECONDS = 60.0
-_DETAIL_CHARACTERS = 300
+_TOLD_PAUSE_SECONDS = 4.0
+"""Whoever waits longer is told for what."""
+
+_DETAIL_CHARACTERS, _SHOWN_CHARACTERS = 300, 60
+
+log = logging.getLogger(__name__)
 
 
 class ServerConfig(Config):
@@ -53,12 +60,12 @@ class Server:
     """
 
     def __init__(self, config: ServerConfig) -> None:
-        if not config.url or not is_url(config.url):
-            raise ConfigError(f"server.url: expected http://... or https://..., got {config.url!r}")
+        if not _is_address(config.url or ""):
+            raise ConfigError(f"server.url: expected http://HOST or https://HOST:PORT, got {config.url!r}")
         name = config.api_key_env
         if name and not os.environ.get(name):
             raise ConfigError(f"server.api_key_env: the environment has no {name}")
-        self.url = config.url.rstrip("/").removesuffix("/v1")
+        self.url = (config.url or "").rstrip("/").removesuffix("/v1")
         self.config = config
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -81,6 +88,8 @@ class Server:
                 pause = max(pause, _retry_after(error))
             except (OSError, http.client.HTTPException, ValueError) as error:
                 failure = str(getattr(error, "reason", error)) or type(error).__name__
+            if pause >= _TOLD_PAUSE_SECONDS:
+                log.warning("%s: %s; asked again in %.0f s", url, failure, pause)
             time.sleep(pause)
         raise DerailleurError(f"{url}: failed {self.config.attempts} times, at last: {failure}")
 
@@ -91,10 +100,27 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers)  # noqa: S310 the scheme was checked
         with _OPENER.open(request, timeout=self.config.timeout_seconds) as answer:
-            value = json.load(answer)
+            value = _parsed(answer.read())
         if not isinstance(value, dict):
             raise ValueError(f"expected a JSON object, got {type(value).__name__}")
         return value
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0  # the port is read here
+    except ValueError:
+        return False
+    return is_url(url) and has_host and url.isascii() and " " not in url
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        shown = " ".join(body.decode(errors="replace").split())[:_SHOWN_CHARACTERS]
+        raise ValueError(f"the answer is not JSON: '{shown}'") from None
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

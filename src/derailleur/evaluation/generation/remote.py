@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from derailleur.errors import DerailleurError, UserError
@@ -39,21 +40,28 @@ class ServerSource:
             UserError: if the server refuses a request.
             DerailleurError: if it cannot be reached.
         """
-        groups = _groups(requests, self.server.config.max_n)
-        concurrency = self.server.config.concurrency
-        pool = ThreadPoolExecutor(concurrency)
-        running: set[Future[list[_Answer]]] = set()
+        groups, running = _groups(requests, self.server.config.max_n), 0
+        outcomes: SimpleQueue[list[_Answer] | Exception] = SimpleQueue()
+        while True:
+            for group in itertools.islice(groups, self.server.config.concurrency - running):
+                # As daemons: who stops waits for no answer that is under way, which may take minutes.
+                Thread(target=self._put_outcome, args=(group, outcomes), daemon=True).start()
+                running += 1
+            if not running:
+                return
+            outcome = outcomes.get()
+            running -= 1
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield from outcome
+
+    def _put_outcome(
+        self, group: Sequence[SampleRequest], outcomes: SimpleQueue[list[_Answer] | Exception]
+    ) -> None:
         try:
-            while True:
-                for group in itertools.islice(groups, concurrency - len(running)):
-                    running.add(pool.submit(self._answers, group))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield from future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            outcomes.put(self._answers(group))
+        except Exception as error:  # it is raised where the answers are awaited
+            outcomes.put(error)
 
     def _answers(self, group: Sequence[SampleRequest]) -> list[_Answer]:
         """Ask until every sample is there: some servers know no `n` and give one answer."""
@@ -69,7 +77,7 @@ class ServerSource:
         while max_tokens >= min(_FEWEST_TOKENS, wanted):
             try:
                 answer = self.server.ask("completions", self._body(left, max_tokens))
-                return _completions(answer, left[0].problem.stop)
+                return _completions(answer, left[0].problem.stop, self.server.url)
             except ContextExceededError:
                 max_tokens //= 2
         return [Completion("", Finish.TOO_LONG, 0)] * len(left)
@@ -107,10 +115,9 @@ def served_model(server: Server) -> str:
 def served_presets(server: Server) -> dict[str, str]:
     """The placements of a server of ours by preset; nothing for any other server."""
     try:
-        listed = server.ask("presets").get("data", [])
-    except UserError:  # it knows no such path
+        return {preset["name"]: preset["placement"] for preset in server.ask("presets")["data"]}
+    except (DerailleurError, LookupError, TypeError):  # it knows no such path, or means something else by it
         return {}
-    return {preset["name"]: preset["placement"] for preset in listed}
 
 
 def cut(text: str, stops: Sequence[str]) -> str:
@@ -126,16 +133,25 @@ def _groups(requests: Iterable[SampleRequest], max_n: int) -> Iterator[list[Samp
             yield group
 
 
-def _completions(answer: dict[str, Any], stops: Sequence[str]) -> list[Completion]:
+def _completions(answer: dict[str, Any], stops: Sequence[str], url: str) -> list[Completion]:
     choices = answer.get("choices")
     if not (isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices)):
-        raise DerailleurError("the server's answer has no choices")
-    usage = answer.get("usage") or {}
-    num_tokens = usage.get("completion_tokens") if len(choices) == 1 else None
-    made = []
-    for choice in choices:
-        text = str(choice.get("text") or "")
-        kept = cut(text, stops)
-        is_cut = len(kept) < len(text) or choice.get("finish_reason") != "length"
-        made.append(Completion(kept, Finish.STOP if is_cut else Finish.LENGTH, num_tokens))
-    return made
+        raise DerailleurError(f"{url}: the server's answer has no choices")
+    return [_completion(choice, stops, url, _num_tokens(answer)) for choice in choices]
+
+
+def _completion(choice: dict[str, Any], stops: Sequence[str], url: str, num_tokens: int | None) -> Completion:
+    text = choice.get("text")
+    if not isinstance(text, str):
+        raise DerailleurError(f"{url}: a choice of the server's answer has no text: {str(choice)[:80]}")
+    text = text.encode(errors="replace").decode()  # half a surrogate pair is in no file
+    kept = cut(text, stops)
+    is_cut = len(kept) < len(text) or choice.get("finish_reason") != "length"
+    return Completion(kept, Finish.STOP if is_cut else Finish.LENGTH, num_tokens)
+
+
+def _num_tokens(answer: dict[str, Any]) -> int | None:
+    """Generated tokens, where the answer says how many they are of which choice."""
+    usage = answer.get("usage")
+    told = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return told if isinstance(told, int) and len(answer["choices"]) == 1 else None
