@@ -50,7 +50,7 @@ def run(command: str, arguments: list[str]) -> int:
 
         inputs = problem_files(config.problems) | ({"model": model} if model else {})
         stage = Stage(stage_name, VERSION, config, inputs, work)
-        results = execute(stage, options.out or Path(unkept))["results"]
+        results = execute(stage, options.out or Path(unkept) / "evaluate")["results"]
     if options.json:
         print_result(results, as_json=True, text="")
     else:

@@ -39,7 +39,7 @@ def run(command: str, arguments: list[str]) -> int:
             return code_to_text(config, rows, writers, out, progress=progress)
 
         stage = Stage(command.split()[0], VERSION, config, inputs, work)
-        results = execute(stage, options.out or Path(unkept))["results"]
+        results = execute(stage, options.out or Path(unkept) / "evaluate")["results"]
     if options.json:
         print_result(results, as_json=True, text="")
     else:

@@ -1,6 +1,7 @@
 """`evaluate multipl-e` and `evaluate infill --problems`, and stage evaluate with problem files."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,24 @@ def test_a_file_of_completions(
     assert "100.0%" in printed and "1 samples not counted" in " ".join(printed.split())
     assert main([*command, "--out", str(tmp_path / "out"), "--samples", "2"]) == 2
     assert "num_samples: 2 asked for, there are 1" in capsys.readouterr().err
+
+
+def test_nothing_is_left_where_nothing_is_kept(
+    multipl_e: Path, completions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unkept = tmp_path / "unkept"
+    unkept.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(unkept))
+    assert main(["evaluate", "multipl-e", str(completions), "--problems", str(multipl_e), "--no-cache"]) == 0
+    assert not list(unkept.iterdir())
+
+
+def test_a_file_of_completions_has_no_presets(
+    multipl_e: Path, completions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "multipl-e", str(completions), "--problems", str(multipl_e), "--preset", "fast"]
+    assert main(command) == 2
+    assert "mine.jsonl: a file of completions has no presets, got 'fast'" in capsys.readouterr().err
 
 
 def test_every_preset_of_a_model(
