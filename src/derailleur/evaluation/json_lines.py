@@ -33,12 +33,7 @@ class Record:
         value = self.values[key]
         if not isinstance(value, str):
             raise DataError(f"{self.where}: {key}: expected a string, got {type(value).__name__}")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{self.where}: {key}: half a surrogate pair at character {error.start}"
-            ) from None
+        self._check_encodable(key, value)
         return value
 
     def optional_text(self, key: str) -> str | None:
@@ -49,14 +44,24 @@ class Record:
         """The list of texts under a key.
 
         Raises:
-            DataError: if it is missing or anything else.
+            DataError: if it is missing, anything else, or cannot be written as UTF-8.
         """
         if key not in self.values:
             raise DataError(f"{self.where}: key '{key}' is missing")
         value = self.values[key]
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise DataError(f"{self.where}: {key}: expected a list of strings")
+        for item in value:
+            self._check_encodable(key, item)
         return tuple(value)
+
+    def _check_encodable(self, key: str, text: str) -> None:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{self.where}: {key}: half a surrogate pair at character {error.start}"
+            ) from None
 
 
 def read_records(path: Path) -> Iterator[Record]:

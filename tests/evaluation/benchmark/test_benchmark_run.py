@@ -189,12 +189,24 @@ def test_completions_of_a_file(
         benchmark(config(k=(3,)), sets, file_writers(file, sets), judging, tmp_path / "more")
 
 
+def test_unused_completions_are_told(
+    multipl_e: Path, write_rows: WriteRows, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"id": f"add_{n}", "completions": ["x"] * (1 + n)} for n in range(3)]
+    file_writers(write_rows(tmp_path / "samples.jsonl", rows), read_sets([str(multipl_e)]))
+    assert "samples.jsonl: 3 completions are not used: some problems have but 1" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([{"id": "add_9", "completion": ""}], r"samples.jsonl:1: 'add_9' is none of the 3 problems"),
         ([{"id": "add_1", "completion": ""}], r"no completion of 2 of 3 problems, 'add_0' the first"),
         ([{"completion": ""}], r"samples.jsonl:1: expected one of the keys id, task_id, name"),
+        (
+            [{"id": "add_1", "completions": ["\ud800"]}],
+            r"samples.jsonl:1: completions: half a surrogate pair",
+        ),
         ([{"id": "add_1", "completion": 5}], r"samples.jsonl:1: completion: expected a string, got int"),
     ],
 )
@@ -237,6 +249,19 @@ def test_layouts_of_other_harnesses(multipl_e: Path, judging: Judging, tmp_path:
     assert (len(value["results"]), len(right), value["temperature"]) == (2, 1, 0.8)
     assert value["results"][0]["status"] == "Timeout"
     assert value["results"][1]["program"].endswith("# VERDICT passed\nassert add_2(1, 2) == 3")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ü" * 200, "a\0b", "../../a", "."])
+def test_layouts_of_any_names(
+    name: str, multipl_e: Path, judging: Judging, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    row = json.loads(multipl_e.read_text().splitlines()[0]) | {"name": name}
+    sets = read_sets([str(write_rows(tmp_path / "named.jsonl", [row]))])
+    source = Scripted(lambda request: "    # VERDICT passed\n")
+    benchmark(config(), sets, Writers([Writer(f"org/{name}", None, source)], {}), judging, tmp_path / "out")
+    [folder] = (tmp_path / "out" / "harnesses" / "multipl-e").iterdir()
+    [file] = folder.iterdir()
+    assert json.loads(gzip.decompress(file.read_bytes()))["name"] == name
 
 
 @pytest.mark.parametrize(

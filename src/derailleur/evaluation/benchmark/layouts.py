@@ -8,6 +8,7 @@ bigcode-evaluation-harness and MultiPL-E. T is the temperature.
 """
 
 import gzip
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ from derailleur.evaluation.benchmark.settings import BenchmarkConfig
 from derailleur.evaluation.problems import Gap
 from derailleur.evaluation.verdicts import Verdict
 from derailleur.io import write_bytes, write_json
+
+_LONGEST_NAME_BYTES = 100
+"""Of a part of a file's name; file systems allow 255 for the whole."""
 
 _STATUS = {
     Verdict.PASSED: "OK",
@@ -54,8 +58,12 @@ def write_layouts(
 
 
 def _file_name(text: str) -> str:
-    """A task's or a server's model's name may have slashes."""
-    return text.replace("/", "_")
+    """The name of a task or of a server's model may have slashes, or be longer than that of any file."""
+    name = "".join(character if character.isprintable() else "_" for character in text.replace("/", "_"))
+    if len(name.encode()) <= _LONGEST_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{name.encode()[:_LONGEST_NAME_BYTES].decode(errors='ignore')}-{digest}"
 
 
 def _generation(sample: Sample) -> str:

@@ -106,7 +106,7 @@ class Sample:
     @property
     def is_exact(self) -> bool:
         """Whether the completion is the reference, white space at both ends aside."""
-        return self.request.problem.exact_match(self.completion.text)
+        return self.is_judged and self.request.problem.exact_match(self.completion.text)
 
     def as_row(self) -> dict[str, Any]:
         """A line of samples.jsonl."""

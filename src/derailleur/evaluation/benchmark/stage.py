@@ -13,7 +13,7 @@ from pydantic import Field
 
 from derailleur.config import validate
 from derailleur.engine import EngineConfig
-from derailleur.errors import ConfigError
+from derailleur.errors import ConfigError, UserError
 from derailleur.evaluation.benchmark.judging import Judging
 from derailleur.evaluation.benchmark.layouts import write_layouts
 from derailleur.evaluation.benchmark.run import run_benchmark
@@ -46,6 +46,8 @@ def open_writers(config: ModelBenchmarkConfig, model: Path | None, sets: Sequenc
     if model is None:
         return server_writers(config.server, config.presets)
     if model.is_file():
+        if config.presets:
+            raise UserError(f"{model}: a file of completions has no presets, got '{config.presets[0]}'")
         return file_writers(model, sets)
     return folder_writers(model, config.engine, config.presets)
 

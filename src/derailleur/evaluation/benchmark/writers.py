@@ -1,6 +1,7 @@
 """Whom problems are put to: presets of a model folder, models of a server, a file of completions."""
 
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from derailleur.io import file_sha256
 from derailleur.placement import Placement
 from derailleur.placement.presets import load_presets
 from derailleur.tokens import Tokenizer
+
+log = logging.getLogger(__name__)
 
 _WEIGHED = ("config.json", "tokenizer.json", "*.safetensors")
 
@@ -60,7 +63,7 @@ def server_writers(config: ServerConfig, presets: Sequence[str]) -> Writers:
     known = served_presets(server) if "@" not in name else {}
     writers = [
         Writer(preset, known.get(preset), ServerSource(server, f"{name}@{preset}"))
-        for preset in presets or known
+        for preset in dict.fromkeys(presets or known)
     ]
     described = {"url": server.url, "name": name}
     return Writers(writers or [Writer(name, None, ServerSource(server, name))], described)
@@ -71,5 +74,9 @@ def file_writers(path: Path, sets: Sequence[ProblemSet]) -> Writers:
     if len(sets) > 1:
         raise UserError(f"{path}: a file of completions goes with one set of problems, got {len(sets)}")
     found = CompletionsFile.read(path, sets[0].problems)
+    if unused := found.num_unused:
+        log.warning(
+            "%s: %d completions are not used: some problems have but %d", path, unused, found.num_samples
+        )
     writer = Writer(path.name.partition(".")[0], None, found)
     return Writers([writer], {"completions": str(path), "sha256": file_sha256(path)}, found.num_samples)

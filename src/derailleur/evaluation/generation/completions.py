@@ -53,6 +53,11 @@ class CompletionsFile:
         """Completions that every problem has; what one has beyond them is not used."""
         return min(map(len, self.texts.values()))
 
+    @property
+    def num_unused(self) -> int:
+        """Completions beyond those that every problem has."""
+        return sum(map(len, self.texts.values())) - self.num_samples * len(self.texts)
+
     def complete(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[SampleRequest, Completion]]:
         """Look every request up."""
         for request in requests:
