@@ -87,6 +87,12 @@ class Box:
                 break
         return self._channel.take() if self._channel.lines else None
 
+    def let_end(self, seconds: float) -> None:
+        """Wait at most so long for the program's end, so that what ended it is not taken for `kill`."""
+        until = time.monotonic() + seconds
+        while self._outcome is None and time.monotonic() < until:
+            self._pump.step(until)
+
     def kill(self) -> None:
         """End the program now; the outcome then says that it exited, by SIGKILL."""
         if self._outcome is None:

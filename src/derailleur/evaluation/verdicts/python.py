@@ -18,6 +18,7 @@ from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, on
 _GUEST = ("python", "-m", "guest")
 _GUEST_OF_JOINED = ("python", "-I", "-S", "/opt/derailleur/guests/python_joined.py")
 _SECRET_BYTES = 32
+_CLOSING_SECONDS = 1.0  # between the end of a process's lines and its own
 _FAILURES = frozenset({Verdict.WRONG, Verdict.COMPILE, Verdict.RUNTIME, Verdict.MEMORY})
 
 
@@ -69,9 +70,11 @@ def judge_apart(program: str, tests: str, way: Apart, sandbox: Sandbox, limits: 
     _send(program_box, {"mode": "serve", "program": program})
     _send(tests_box, {"mode": "judge", "tests": tests, "names": way.names, "modules": way.modules})
     answer = _receive(tests_box)
+    if answer is None:  # silent where the program closed the line, which happens when it ends
+        program_box.let_end(_CLOSING_SECONDS)
     tests_end, program_end = _ended(tests_box), _ended(program_box)
     seconds = tests_end.cpu_seconds + program_end.cpu_seconds
-    if answer is None:  # silent where the program closed the line, which happens when it ends
+    if answer is None:
         told = [_parsed(line) for line in program_end.report]
         failed = next((_failure(message) for message in told if "failed" in message), None)
         return _judgement(failed or ended(program_end) or ended(tests_end), program_end, seconds)

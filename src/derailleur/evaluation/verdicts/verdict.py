@@ -57,7 +57,7 @@ def ended(outcome: Outcome) -> Judgement | None:
 
 
 def one_line(text: str) -> str:
-    """The last line that is not blank, cut to a length that fits a table or a log; text that any file takes."""
+    """The last line that is not blank, cut to fit a table or a log, in characters that any file takes."""
     text = text.encode(errors="backslashreplace").decode()  # a program's text may hold half a surrogate pair
     lines = [line for line in text.split("\n") if not line.isspace() and line]
     line = " ".join(lines[-1].split()) if lines else ""
