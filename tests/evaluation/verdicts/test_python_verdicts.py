@@ -12,7 +12,106 @@ from derailleur.evaluation.verdicts.python_tests import Apart, Values, plan
 
 LIMITS = Limits(cpu_seconds=1, wall_seconds=8, memory_bytes=256 << 20)
 
-PASS = r"""
+PASS = r"""from enum import IntEnum
+class Level(IntEnum):
+    LOW = 1
+class Names(list): pass
+class Kind(str): pass
+def f(kind): return {'level': Level.LOW, 'names': Names('ab'), 'kind': Kind('k')}[kind]
+
+# tests
+assert f('level') == 1
+assert f('names') == ['a', 'b']
+assert f('kind') == 'k'
+
+# program
+from enum import IntEnum
+class Level(IntEnum):
+    LOW = 1
+def f(): return Level.LOW
+LIMIT, names, count = 10, ['a'], 0
+def step():
+    global count
+    count += 1
+
+# tests
+found = f()
+assert found == 1 and 2 * found == 2 and found.name == 'LOW'
+assert LIMIT == 10 and 2 * LIMIT == 20 and names == ['a']
+step()
+assert count == 1
+
+# program
+from collections import namedtuple
+Point = namedtuple('Point', 'x y')
+def f(): return Point(1, 2)
+
+# tests
+assert f() == (1, 2) and f().y == 2
+x, y = f()
+
+# program
+class Vector:
+    def __init__(self, x): self.x = x
+    def __rmul__(self, k): return Vector(self.x * k)
+    def __iadd__(self, other): self.x += other; return self
+    def __divmod__(self, k): return divmod(self.x, k)
+    def __format__(self, form): return f'<{self.x:{form}}>'
+    def __enter__(self): return self
+    def __exit__(self, kind, error, trace): self.x = 0; return kind is ValueError
+
+# tests
+vector = same = Vector(3)
+vector += 4
+assert (2 * vector).x == 14 and same.x == 7 and divmod(vector, 2) == (3, 1) and f'{vector:02}' == '<07>'
+with vector as inner:
+    assert inner.x == 7
+    raise ValueError
+assert vector.x == 0
+del vector.x
+assert not hasattr(vector, 'x')
+
+# program
+def f(numbers=None, *, fail=False):
+    numbers.sort()
+    if fail: raise KeyError('key', 1)
+
+# tests
+numbers = [2, 1]
+f(numbers=numbers)
+assert numbers == [1, 2]
+more = [4, 3]
+try:
+    f(more, fail=True)
+except KeyError as error:
+    assert error.args == ('key', 1)
+assert more == [3, 4]
+
+# program
+def f(data): return data.decode()
+
+# tests
+try:
+    f(b'\xff')
+    assert False
+except UnicodeDecodeError as error:
+    assert error.start == 0
+
+# program
+class Point:
+    __match_args__ = ('x',)
+    def __init__(self, x): self.x = x; self.seen = []
+def f(items): return items
+
+# tests
+point, items = Point(1), []
+assert type(point) is Point and f(items) is items
+point.seen.append(2)
+assert point.seen == [2]
+match point:
+    case Point(x): assert x == 1
+
+# program
 def f(n):
     return {'a': [1, (2, 3)]}
 

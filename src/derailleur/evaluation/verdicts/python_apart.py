@@ -40,6 +40,10 @@ _TAKE_FUNCTIONS = frozenset((
     "all", "any", "callable", "enumerate", "filter", "list", "map", "max", "min", "next", "reversed",
     "sorted", "sum", "tuple", "zip"
 ))  # fmt: skip
+_CHANGING = frozenset((
+    "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem",
+    "popleft", "remove", "reverse", "setdefault", "sort", "update",
+))  # fmt: skip
 _DUNDERS = ("__name__", "__file__", "__doc__")
 
 
@@ -127,11 +131,32 @@ class _ApartVisitor(ast.NodeVisitor):
             raise _NotApartError(f"they use {node.attr}")
         self.generic_visit(node)
 
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        raise _NotApartError("they match a class")
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        """Containers travel as copies, and all objects of the program have one type there."""
+        sides = [node.left, *node.comparators]
+        identity = any(isinstance(operator, ast.Is | ast.IsNot) for operator in node.ops)
+        if identity and not any(isinstance(side, ast.Constant) for side in sides):
+            raise _NotApartError("they compare identities")
+        names = {side.id for side in sides if isinstance(side, ast.Name)} & self._names
+        if names and any(_is_call_of(side, "type") for side in sides):
+            raise _NotApartError("they compare a type")
+        self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> None:
         """Functions of the tests cannot be handed to the program."""
+        match node.func:
+            case ast.Attribute(ast.Attribute(), method) if method in _CHANGING:
+                raise _NotApartError("they change a part of an object")
         handed = [part for part in (*node.args, *(keyword.value for keyword in node.keywords))]
         own = isinstance(node.func, ast.Name) and (node.func.id in self._functions | _TAKE_FUNCTIONS)
         for part in handed if not own else ():
             if isinstance(part, ast.Lambda) or (isinstance(part, ast.Name) and part.id in self._functions):
                 raise _NotApartError("they hand a function to the program")
         self.generic_visit(node)
+
+
+def _is_call_of(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name

@@ -98,6 +98,7 @@ _LIBRARY: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
 }
 _LIBRARY_BY_NAME = {name: make for name, _, make in _LIBRARY.values()}
 _SEQUENCES: dict[type, str] = {list: "l", tuple: "t", set: "S", frozenset: "Z"}
+_BASES = (int, float, str, complex, bytes, *_SEQUENCES, OrderedDict, dict)
 _SEQUENCES_BY_TAG = {tag: kind for kind, tag in _SEQUENCES.items()}
 
 
@@ -131,9 +132,16 @@ def encode(value: Any, other: Callable[[Any], Plain], depth: int = 0) -> Plain:
     if kind in _LIBRARY:
         name, take_apart, _ = _LIBRARY[kind]
         return ["p", name, encode(take_apart(value), other, depth + 1)]
-    if type(kind) is type and kind.__mro__ == (kind, tuple, object) and "_fields" in kind.__dict__:
-        return ["t", [encode(item, other, depth + 1) for item in tuple.__iter__(value)]]  # a named tuple
     return other(value)
+
+
+def basic(value: Any) -> Any:
+    """What an object is to the operators that its class has of a built-in type, a named tuple a tuple."""
+    kind = type(value)
+    for base in (*_BASES, *_LIBRARY):
+        if isinstance(value, base) and kind.__eq__ is base.__eq__:
+            return value if kind is base else str.__str__(value) if base is str else base(value)
+    return value
 
 
 def decode(plain: Plain, other: Callable[[Plain], Any]) -> Any:
@@ -162,6 +170,9 @@ def decode(plain: Plain, other: Callable[[Plain], Any]) -> Any:
 
 def _opaque(value: Any) -> Plain:
     """What is said of an object that stays here: its type and, since tests may ask for no more, its truth."""
+    plain = basic(value)
+    if plain is not value:
+        return encode(plain, _opaque)
     try:
         truth = bool(value)
     except Exception:
@@ -197,7 +208,7 @@ def _failed_line(error: BaseException, tests: str) -> str:
 def run_program(program: str) -> dict[str, Any] | types.ModuleType:
     """Run `program` as the module `__main__`; the module, or why there is none."""
     module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = builtins
+    module.__dict__.update(__builtins__=builtins, __file__="program.py")
     sys.modules["__main__"] = module
     try:
         code = compile(program, "program.py", "exec", dont_inherit=True)
@@ -243,13 +254,29 @@ _BINARY = {
     "and": operator.and_,
     "or": operator.or_,
     "contains": operator.contains,
+    "divmod": divmod,
 }
+_REFLECTED = [name for name in _BINARY if name not in ("eq", "lt", "le", "gt", "ge", "contains")]
+_IN_PLACE = {f"i{name}": getattr(operator, f"i{name}") for name in _REFLECTED if name != "divmod"}
+
+
+def _triple(name: str = "", arguments: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    """What `__exit__` takes, of the exception that ended a `with` statement of the tests."""
+    error = _exception(name)(*arguments) if name else None
+    return (type(error), error, None) if error else (None, None, None)
+
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     **_UNARY,
     **_BINARY,
-    **{name: getattr(builtins, name) for name in ("getattr", "setattr", "isinstance", "issubclass")},
+    **_IN_PLACE,
+    **{name: getattr(builtins, name) for name in ("getattr", "setattr", "delattr", "format", "round")},
+    **{name: getattr(builtins, name) for name in ("isinstance", "issubclass")},
     **{name: getattr(operator, name) for name in ("getitem", "setitem", "delitem")},
     "call": lambda function, *arguments, **keywords: function(*arguments, **keywords),
+    "basic": basic,
+    "enter": lambda manager: type(manager).__enter__(manager),
+    "exit": lambda manager, *error: type(manager).__exit__(manager, *_triple(*error)),
 }
 """What a stand-in may be asked to do to the object that it stands for."""
 
@@ -292,15 +319,32 @@ def answer_calls(channel: Line, request: dict[str, Any]) -> None:
 
 
 def _answer_call(objects: Objects, request: dict[str, Any]) -> dict[str, Any]:
+    given = {
+        **dict(enumerate(request["arguments"])),
+        **request["keywords"],
+    }  # as it travels, by place or name
     try:
-        arguments = [decode(plain, objects.find) for plain in request["arguments"]]
-        keywords = {name: decode(plain, objects.find) for name, plain in request["keywords"].items()}
-        value = encode(_OPERATIONS[request["do"]](*arguments, **keywords), objects.keep)
-        now = [encode(argument, objects.keep) for argument in arguments]
+        values = {place: decode(plain, objects.find) for place, plain in given.items()}
+        arguments = [values[place] for place in range(len(request["arguments"]))]
+        keywords = {name: values[name] for name in request["keywords"]}
     except BaseException as error:
-        return {"raised": _builtin_name(error), "text": str(error)[:_DETAIL_CHARACTERS]}
-    changed = {number: plain for number, plain in enumerate(now) if plain != request["arguments"][number]}
-    return {"value": value, "changed": changed}
+        return _raised(error, objects)
+    try:
+        answer = {"value": encode(_OPERATIONS[request["do"]](*arguments, **keywords), objects.keep)}
+    except BaseException as error:
+        answer = _raised(error, objects)
+    try:
+        now = {place: encode(value, objects.keep) for place, value in values.items()}
+    except BaseException as error:
+        return _raised(error, objects)
+    return {**answer, "changed": [[place, plain] for place, plain in now.items() if plain != given[place]]}
+
+
+def _raised(error: BaseException, objects: Objects) -> dict[str, Any]:
+    """The built-in exception that tests see in the place of an exception, and its arguments."""
+    name = _builtin_name(error)
+    arguments = error.args if type(error).__str__ is _exception(name).__str__ else (str(error),)
+    return {"raised": name, "arguments": encode(tuple(arguments), objects.keep)}
 
 
 def _builtin_name(error: BaseException) -> str:
@@ -315,7 +359,8 @@ class StandIn:
     """Stands in the tests for a function or an object of the program, which runs in another box.
 
     What is done to it is done there. Operators between it and plain data are not, unless the tests name its
-    class: the object would be told what is expected, and asked whether it is that.
+    class: the object would be told what is expected, and asked whether it is that. What is plain data there,
+    a variable or an object of an `IntEnum`, is fetched for them.
     """
 
     __slots__ = ("_plain", "_remote")
@@ -328,6 +373,11 @@ class StandIn:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._remote.ask("call", self, *arguments, **keywords)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> Any:
+        if isinstance(error, (AssertionError, UntoldError)):
+            return False  # not the program's to forgive
+        return self._remote.ask("exit", self, *((_builtin_name(error), error.args) if error else ()))
 
     def __instancecheck__(self, value: Any) -> Any:
         return self._remote.ask("isinstance", value, self)
@@ -343,10 +393,14 @@ def _asked(name: str) -> Callable[..., Any]:
     return method
 
 
-def _asked_among_objects(name: str) -> Callable[[StandIn, Any], Any]:
+def _asked_among_objects(name: str, *, reflected: bool = False) -> Callable[[StandIn, Any], Any]:
     def method(self: StandIn, other: Any) -> Any:
+        operands = (other, self) if reflected else (self, other)
         if type(other) is StandIn or self._plain[1] in self._remote.classes:
-            return self._remote.ask(name, self, other)
+            return self._remote.ask(name, *operands)
+        plain = self._remote.ask("basic", self)
+        if type(plain) is not StandIn:
+            return _OPERATIONS[name](*(plain if operand is self else operand for operand in operands))
         if name == "contains":
             return any(item == other for item in self._remote.ask("iter", self))
         return NotImplemented
@@ -354,10 +408,14 @@ def _asked_among_objects(name: str) -> Callable[[StandIn, Any], Any]:
     return method
 
 
-for _name in (*_UNARY, "getattr", "setattr", "getitem", "setitem", "delitem"):
+for _name in (*_UNARY, "getattr", "setattr", "delattr", "getitem", "setitem", "delitem"):
     setattr(StandIn, f"__{_name}__", _asked(_name))
-for _name in _BINARY:
+for _name in ("enter", "format", "round"):
+    setattr(StandIn, f"__{_name}__", _asked(_name))
+for _name in (*_BINARY, *_IN_PLACE):
     setattr(StandIn, f"__{_name}__", _asked_among_objects(_name))
+for _name in _REFLECTED:
+    setattr(StandIn, f"__r{_name}__", _asked_among_objects(_name, reflected=True))
 
 
 class Remote:
@@ -386,10 +444,11 @@ class Remote:
         answer = self._line.receive()
         if answer.get("raised") == "StopIteration" and do != "next":
             raise RuntimeError("StopIteration")  # would end a `map` of the tests as if all were well
+        for place, plain in answer.get("changed", ()):
+            given = keywords[place] if isinstance(place, str) else arguments[place]
+            _restore(given, decode(plain, self.stand_in))
         if "raised" in answer:
-            raise _exception(answer["raised"])(answer["text"])
-        for number, plain in answer["changed"].items():
-            _restore(arguments[int(number)], decode(plain, self.stand_in))
+            raise _exception(answer["raised"])(*decode(answer["arguments"], self.stand_in))
         return decode(answer["value"], self.stand_in)
 
 
