@@ -485,3 +485,73 @@ def test_a_cheat_fails_and_its_honest_twin_passes(
     failed, passed = judged(cheat.cheat, tests), judged(cheat.honest, tests)
     assert failed.verdict not in (Verdict.PASSED, Verdict.SANDBOX), failed
     assert passed.passed, passed
+
+
+ALWAYS_EQUAL = """
+class Solution:
+    def double(self, x):
+        return self
+    def __eq__(self, other):
+        return True
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import sys\n"])
+@pytest.mark.parametrize(
+    "tests", ["assert Solution().double(2) == 4", "s = Solution()\nassert s.double(2) == 4"]
+)
+def test_an_object_of_a_class_that_the_tests_name_is_not_asked_for_a_method_s_value(
+    tests: str, before: str, sandbox: Sandbox
+) -> None:
+    assert judge_python(ALWAYS_EQUAL, before + tests, sandbox, LIMITS).verdict is Verdict.WRONG
+
+
+def test_the_names_of_the_tests_are_in_no_dictionary_that_a_class_of_the_program_s_reach_serves(
+    sandbox: Sandbox,
+) -> None:
+    program = """
+def double(x):
+    for kind in dict.__subclasses__():
+        try:
+            kind.__missing__ = lambda names, name: names.update(test=lambda: None) or double
+        except TypeError:
+            pass
+    return 4
+"""
+    tests = """
+import sys
+def first(): assert double(2) == 4
+def test(): assert double(3) == 6
+first()
+test()
+"""
+    assert judge_python(program, tests, sandbox, LIMITS).verdict is Verdict.WRONG
+
+
+def test_a_context_manager_of_the_program_s_forgives_no_failed_test(sandbox: Sandbox) -> None:
+    program = """
+class Manager:
+    def __enter__(self): return self
+    def __exit__(self, *error): return True
+    def double(self, x): return 1
+"""
+    tests = "with Manager() as manager:\n    assert manager.double(2) == 4\n"
+    assert judge_python(program, tests, sandbox, LIMITS).verdict is Verdict.WRONG
+
+
+def test_load_tests_of_the_program_s_chooses_no_tests(sandbox: Sandbox) -> None:
+    program = """
+import unittest
+class Own(unittest.TestCase):
+    def test(self): pass
+def load_tests(loader, tests, pattern):
+    return unittest.TestSuite([Own("test")])
+def double(x): return 1
+"""
+    tests = """
+import unittest
+class Tests(unittest.TestCase):
+    def test(self): self.assertEqual(double(2), 4)
+unittest.main()
+"""
+    assert not judge_python(program, tests, sandbox, LIMITS).passed

@@ -4,6 +4,7 @@ import json
 import secrets
 import socket
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from derailleur.evaluation.sandbox.box import Box
@@ -68,7 +69,7 @@ def judge_apart(program: str, tests: str, way: Apart, sandbox: Sandbox, limits: 
     program_box = sandbox.start(Job(_GUEST, limits=limits, peer=for_program))
     tests_box = sandbox.start(Job(_GUEST, limits=limits, peer=for_tests))
     _send(program_box, {"mode": "serve", "program": program})
-    _send(tests_box, {"mode": "judge", "tests": tests, "names": way.names, "modules": way.modules})
+    _send(tests_box, {"mode": "judge", "tests": tests, **asdict(way)})
     answer = _receive(tests_box)
     if answer is None:  # silent where the program closed the line, which happens when it ends
         program_box.let_end(_CLOSING_SECONDS)
@@ -93,7 +94,9 @@ def judge_joined(program: str, tests: str, sandbox: Sandbox, limits: Limits) -> 
     ready, token = secrets.token_hex(_SECRET_BYTES), secrets.token_hex(_SECRET_BYTES)
     rewritten = rewrite(tests)
     box = sandbox.start(Job(_GUEST_OF_JOINED, limits=limits))
-    _send(box, {"program": program, "modules": rewritten.modules, "ready": ready})
+    _send(
+        box, {"program": program, "modules": rewritten.modules, "classes": rewritten.classes, "ready": ready}
+    )
     line = box.read_line()
     if line == ready.encode():
         box.send(f"{token} {rewritten.marker} {rewritten.source.encode().hex()}\n".encode())

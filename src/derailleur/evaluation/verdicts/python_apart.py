@@ -5,6 +5,8 @@ import builtins
 import symtable
 from dataclasses import dataclass
 
+from derailleur.evaluation.verdicts.python_classes import compared_classes
+
 
 @dataclass(frozen=True, slots=True)
 class Apart:
@@ -13,10 +15,12 @@ class Apart:
     Attributes:
         names: what they use of the program.
         modules: modules that they use without importing them, as the program's own imports let them.
+        classes: see `compared_classes`.
     """
 
     names: tuple[str, ...]
     modules: tuple[str, ...]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def find_way(tests: str, tree: ast.Module) -> Apart | Joined:
         return Joined(str(reason))
     if asserts and not free:
         raise ValueError("they use nothing of the program")
-    return Apart(tuple(sorted(free - modules)), tuple(sorted(modules)))
+    return Apart(tuple(sorted(free - modules)), tuple(sorted(modules)), compared_classes(tree))
 
 
 def _free_names(top: symtable.SymbolTable) -> set[str]:

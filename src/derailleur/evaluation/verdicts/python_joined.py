@@ -1,7 +1,7 @@
 """Tests that run in the program's own process, rewritten so that the program cannot answer in their place.
 
 Strings stand for what the guest puts in their place after the program has run: the built-in functions that
-the tests use, and the functions that carry out their operators.
+the tests use, and the functions that carry out their operators and look up the program's names.
 """
 
 import ast
@@ -10,9 +10,13 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from derailleur.evaluation.verdicts.python_classes import compared_classes
+
 _MARKER_BYTES = 8
 _PASSED_BY_UNITTEST = "lambda result: result.wasSuccessful() and result.testsRun and not result.skipped"
-_NEEDED_BY_NAME = frozenset({"super", "__import__", "__build_class__", "__debug__", "__name__", "__doc__"})
+_NEEDED_BY_NAME = frozenset(
+    {"super", "__import__", "__build_class__", "__debug__", "__name__", "__doc__", "__file__"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,13 @@ class Rewritten:
     Attributes:
         marker: what those strings begin with.
         modules: what the tests import.
+        classes: see `compared_classes`.
     """
 
     source: str
     marker: str
     modules: tuple[str, ...]
+    classes: tuple[str, ...]
 
 
 def rewrite(tests: str) -> Rewritten:
@@ -34,8 +40,9 @@ def rewrite(tests: str) -> Rewritten:
     tree, marker = ast.parse(tests), secrets.token_hex(_MARKER_BYTES)
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    classes = compared_classes(tree)
     rewritten = ast.fix_missing_locations(_Rewriter(marker, tree).visit(tree))
-    return Rewritten(ast.unparse(rewritten), marker, tuple(sorted(modules)))
+    return Rewritten(ast.unparse(rewritten), marker, tuple(sorted(modules)), classes)
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -44,8 +51,12 @@ class _Rewriter(ast.NodeTransformer):
         self._bound = set(_bound_names(tree)) | _NEEDED_BY_NAME
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        built_in = hasattr(builtins, node.id) and node.id not in self._bound
-        return self._stand_in(node.id) if built_in and isinstance(node.ctx, ast.Load) else node
+        """A name of the program's is looked up by a function, since no dictionary that does so is safe."""
+        if node.id in self._bound or not isinstance(node.ctx, ast.Load):
+            return node
+        if hasattr(builtins, node.id):
+            return self._stand_in(node.id)
+        return ast.Call(self._stand_in("look up"), [ast.Constant(node.id)], [])
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         self.generic_visit(node)

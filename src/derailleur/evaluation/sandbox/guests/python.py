@@ -4,7 +4,8 @@ Descriptor 3 brings one request, a line of JSON, and takes the answers, one line
 
     {"mode": "values", "program", "calls": [source]}   {"value": plain} for each call
     {"mode": "serve", "program"}                       {"ready": true}, and its functions on descriptor 4
-    {"mode": "judge", "tests", "names", "modules"}     {"passed": true}; `names` are what descriptor 4 serves
+    {"mode": "judge", "tests", "names", "modules", "classes"}
+                                                       {"passed": true}; `names` are what descriptor 4 serves
 
 and, once, in place of an answer: {"failed": class of verdict, "detail": line}.
 
@@ -358,9 +359,9 @@ class UntoldError(Exception):
 class StandIn:
     """Stands in the tests for a function or an object of the program, which runs in another box.
 
-    What is done to it is done there. Operators between it and plain data are not, unless the tests name its
-    class: the object would be told what is expected, and asked whether it is that. What is plain data there,
-    a variable or an object of an `IntEnum`, is fetched for them.
+    What is done to it is done there. Operators between it and plain data are not, unless the tests make
+    objects of its class for that: the object would be told what is expected, and asked whether it is that.
+    What is plain data there, a variable or an object of an `IntEnum`, is fetched for them.
     """
 
     __slots__ = ("_plain", "_remote")
@@ -422,11 +423,11 @@ class Remote:
     """The tests' end of the line to the program's box.
 
     Attributes:
-        classes: the classes of the program that the tests name: names with a capital letter are taken for it.
+        classes: names of the classes whose objects are asked to compare themselves with plain data.
     """
 
-    def __init__(self, line: Line, names: list[str]) -> None:
-        self.classes = {name for name in names if name[:1].isupper()}
+    def __init__(self, line: Line, classes: list[str]) -> None:
+        self.classes = frozenset(classes)
         self._line = line
         self._stand_ins: dict[Any, StandIn] = {}
 
@@ -478,7 +479,7 @@ def _restore(argument: Any, value: Any) -> None:
 
 def judge(channel: Line, request: dict[str, Any]) -> None:
     """Run the tests here, with stand-ins for the program's functions."""
-    remote = Remote(Line(PEER), request["names"])
+    remote = Remote(Line(PEER), request["classes"])
     remote.ask(
         "len", ""
     )  # answered once the program has run, so that it has even where the tests do not call it

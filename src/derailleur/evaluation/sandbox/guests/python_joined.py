@@ -3,7 +3,8 @@
 Started cold, `python -I -S python_joined.py`: the warm guest has modules in memory that reach everywhere. On
 descriptor 3, lines:
 
-    in   {"program", "modules", "ready"}    `modules`: what the tests will import; `ready`: a secret
+    in   {"program", "modules", "classes", "ready"}
+         `modules`: what the tests will import; `classes`: see there; `ready`: a secret
     out  ready                              the program has run
     in   token marker tests                 `tests` in hexadecimal, rewritten by `verdicts/python_joined.py`
     out  token                              the tests have run
@@ -19,7 +20,7 @@ What keeps the program from answering by itself, and the tests from being bent:
 - After the program every module that was there before it is again as it was, `builtins` among them, and the
   tests hold the built-in functions themselves, not their names.
 - The tests' names are not the program's. In the tests, plain data and an object meet in an operator only if
-  the tests name the object's class, with a capital letter: a function could otherwise be made a class.
+  the tests make objects of its class for that.
 
 A process that runs a program can still not be sure of itself; docs/evaluation.md has the limits that remain.
 """
@@ -97,9 +98,10 @@ def main() -> None:
     token, marker, tests = read_line().split(b" ")
     collect()
     code = compile(bytes.fromhex(tests.decode()), "<tests>", "exec", dont_inherit=True)
-    code = _bound(code, marker.decode(), module.__dict__, request["modules"])
+    named = [value for name in request["classes"] if isinstance(value := module.__dict__.get(name), type)]
+    code = _bound(code, marker.decode(), module.__dict__, request["modules"], named)
     code_is_hidden.append(True)
-    run_tests(code, _names_over(module.__dict__))
+    run_tests(code, _names_of(module.__dict__))
     write(_CHANNEL, token + b"\n")
     end(0)
 
@@ -280,35 +282,47 @@ def _refuse() -> list[bool]:
     return code_is_hidden
 
 
-def _names_over(program: dict[str, Any]) -> dict[str, Any]:
-    """Names for the tests: their own, which the program does not see, and behind them the program's."""
-    kind: type[dict[str, Any]] = type("Names", (dict,), {"__missing__": program.__getitem__})
-    return kind(__name__="__main__", __builtins__=builtins)
+def _names_of(program: dict[str, Any]) -> dict[str, Any]:
+    """Names for the tests: their own, which the program does not see, beginning with a copy of the program's.
+
+    `load_tests` would choose in unittest's place which tests there are.
+    """
+    names = {name: value for name, value in program.items() if name != "load_tests"}
+    return {**names, "__name__": "__main__", "__builtins__": builtins}
 
 
 def _bound(
-    code: types.CodeType, marker: str, namespace: dict[str, Any], modules: list[str]
+    code: types.CodeType, marker: str, program: dict[str, Any], modules: list[str], named: list[type]
 ) -> types.CodeType:
     """The tests with functions in the place of the strings that stand for them.
 
     Their names would lead to what the program has made of them. So would a module's: the tests get a copy.
     """
-    named: list[type] = []
     replaced: dict[str, Any] = {name: value for name, value in vars(builtins).items()}
-    replaced |= {"compare": _comparer(named), "calculate": _calculator(named)}
+    replaced |= {"compare": _comparer(named), "calculate": _calculator(named), "look up": _finder(program)}
     replaced |= {f"import {name}": _copied(sys.modules.get(name)) for name in modules}
     replaced |= {"namespace": types.SimpleNamespace}
     constants = {f"{marker}:{name}": value for name, value in replaced.items()}
 
     def bind(code: types.CodeType) -> types.CodeType:
-        classes = (namespace.get(name) for name in code.co_names if name[:1].isupper())
-        named.extend(value for value in classes if isinstance(value, type))
         consts = (bind(each) if isinstance(each, types.CodeType) else each for each in code.co_consts)
         return code.replace(
             co_consts=tuple(constants.get(each, each) if type(each) is str else each for each in consts)
         )
 
     return bind(code)
+
+
+def _finder(program: dict[str, Any]) -> Callable[[str], Any]:
+    missing = NameError
+
+    def look_up(name: str) -> Any:
+        try:
+            return program[name]
+        except KeyError:
+            raise missing(f"name '{name}' is not defined") from None
+
+    return look_up
 
 
 def _copied(module: types.ModuleType | None) -> types.ModuleType | None:
@@ -357,7 +371,7 @@ def _is_of(kinds: Sequence[type]) -> Callable[[Any], bool]:
 def _comparer(named: list[type]) -> Callable[..., Any]:
     """Comparisons of the tests, `(names of operators, value, value, ...)`.
 
-    Of plain data and an object, only an object of a class that the tests name is asked.
+    Of plain data and an object, only an object of a class in `named` is asked.
     """
     is_plain, is_named, operators, pairs = _is_plain(), _is_of(named), dict(_OPERATORS), zip
 
