@@ -13,7 +13,7 @@ from derailleur.evaluation.verdicts.javascript import judge_javascript, run_java
 from derailleur.evaluation.verdicts.python import judge_python
 from derailleur.evaluation.verdicts.verdict import Judgement, Verdict, ended, one_line
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same program may be judged otherwise than before."""
 
 
