@@ -431,6 +431,7 @@ def test_half_a_surrogate_pair() -> None:
         ("def f(x): pass", "x = 1", r"the tests have no function 'check\(candidate\)'"),
         ("def f(x): pass", "def check(): pass", r"the tests have no function 'check\(candidate\)'"),
         ("x = 1", "", "the prompt has 0 functions"),
+        ('def f(x: "List[") -> int: pass', "", r"type 'List\['"),
     ],
 )
 def test_what_is_no_problem(prompt: str, tests: str, reason: str) -> None:

@@ -46,7 +46,7 @@ def parse_type(annotation: ast.expr) -> Type:
         case ast.Constant(value=None):
             return NONE
         case ast.Constant(value=str(text)):
-            return parse_type(ast.parse(text, mode="eval").body)
+            return parse_type(_parsed(text))
         case ast.Name(id=name) if name in SCALARS:
             return Type(name)
         case ast.Attribute(attr=name):
@@ -58,6 +58,14 @@ def parse_type(annotation: ast.expr) -> Type:
             parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
             return _generic(annotation, name.lower(), parts)
     raise UntranslatableError(f"type '{ast.unparse(annotation)}'")
+
+
+def _parsed(annotation: str) -> ast.expr:
+    """An annotation that is written as a text."""
+    try:
+        return ast.parse(annotation, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise UntranslatableError(f"type '{annotation}'") from None
 
 
 def _generic(annotation: ast.expr, name: str, inside: list[ast.expr]) -> Type:
