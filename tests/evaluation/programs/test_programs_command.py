@@ -121,7 +121,12 @@ def test_an_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "derailleur", "evaluate", "programs", str(source), "--workers", "2"]
     out = tmp_path / "out.jsonl"
-    process = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
+    )
     try:
         started = wait_for_boxes(process.pid)
         process.send_signal(signal.SIGINT)
