@@ -22,7 +22,7 @@ What keeps the program from answering by itself, and the tests from being bent:
 - The tests' names are not the program's. In the tests, plain data and an object meet in an operator only if
   the tests make objects of its class for that.
 
-A process that runs a program can still not be sure of itself; docs/evaluation.md has the limits that remain.
+A process that runs a program can still not be sure of itself; docs/judging.md has the limits that remain.
 """
 
 import _thread
