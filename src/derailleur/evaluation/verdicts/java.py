@@ -68,7 +68,7 @@ def judge_java(program: str, tests: str, sandbox: Sandbox, limits: Limits) -> Ju
             return judge_joined(program, tests, sandbox, limits)
         job = workshop.job(f"{program}\n{read.source}", limits)
     except CompileError as error:
-        return Judgement(Verdict.COMPILE, one_line(str(error)))
+        return Judgement(Verdict.COMPILE, one_line(str(error).partition("\n")[0]))
     except CompilerFailedError as error:
         return Judgement(Verdict.SANDBOX, one_line(str(error)))
     pairs = zip(read.assertions, expected, strict=True)
@@ -83,7 +83,7 @@ def judge_joined(program: str, tests: str, sandbox: Sandbox, limits: Limits) -> 
         source = f"{program}\n{with_explicit_assertions(tests)}"
         job = sandbox.companion(Workshop).job(source, limits, runner="derailleur.Joined")
     except CompileError as error:
-        return Judgement(Verdict.COMPILE, one_line(str(error)))
+        return Judgement(Verdict.COMPILE, one_line(str(error).partition("\n")[0]))
     except CompilerFailedError as error:
         return Judgement(Verdict.SANDBOX, one_line(str(error)))
     token, box = secrets.token_hex(_SECRET_BYTES), sandbox.start(job)
@@ -99,7 +99,7 @@ def run_java(program: str, stdin: bytes, sandbox: Sandbox, limits: Limits) -> Ou
     try:
         return sandbox.run(sandbox.companion(Workshop).job(program, limits, stdin=stdin))
     except CompileError as error:
-        return Judgement(Verdict.COMPILE, one_line(str(error)))
+        return Judgement(Verdict.COMPILE, one_line(str(error).partition("\n")[0]))
     except CompilerFailedError as error:
         return Judgement(Verdict.SANDBOX, one_line(str(error)))
 
