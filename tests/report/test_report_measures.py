@@ -35,6 +35,13 @@ def test_the_plot_of_recall_has_a_line_a_preset_and_its_numbers(run_folder: Path
     assert f"{light[-1]['gain_nats']:.1f}." in lead
 
 
+def test_a_single_distance_is_told_once(run_folder: Path, tmp_path: Path) -> None:
+    results = json.loads((run_folder / "evaluate/manifest.json").read_text())["results"]
+    one = results["presets"][0]["recall"][:1]
+    lead = recall.section(with_rows(run_folder, tmp_path, recall=one)).render().partition("<figure")[0]
+    assert lead.count(" back is worth ") == 1 and f"{one[0]['gain_nats']:.1f} to light." in lead
+
+
 def test_recall_beyond_the_trained_context_is_marked(run_folder: Path, tmp_path: Path) -> None:
     results = json.loads((run_folder / "evaluate/manifest.json").read_text())["results"]
     buckets = results["presets"][0]["recall"]

@@ -46,6 +46,9 @@ def _lead(recalls: dict[str, Any]) -> Content:
     """What definitions near and far are worth to the first preset and to the last."""
     (first, known), *_, (last, kept) = [*recalls.items()] * 2
     near, far = known[0], known[-1]
+    if near is far:
+        others = "" if first == last else f", {_nats(kept[0])} to {last}"
+        return f"A definition {_span(near)} back is worth {_nats(near)} nats to {first}{others}."
     if first == last:
         return f"A definition {_span(near)} back is worth {_nats(near)} nats, {_span(far)} back {_nats(far)}."
     return join(
