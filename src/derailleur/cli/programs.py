@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from derailleur.cli.arguments import Parser, parser, positive, print_result, progress_bars, split_overrides
+from derailleur.cli.arguments import Parser, parser, print_result, progress_bars, split_overrides
+from derailleur.cli.judging import add_judging_options
 from derailleur.config import load_config
 from derailleur.errors import DerailleurError
 from derailleur.evaluation.programs import Language, read_rows
@@ -91,19 +92,7 @@ def _parser(command: str) -> Parser:
         metavar="RESULTS.jsonl",
         help="rows id, passed (null where the sandbox failed), verdict, seconds, detail",
     )
-    made.add_argument("--workers", type=positive, metavar="N", help="programs at once (default: processors)")
-    made.add_argument(
-        "--cache",
-        type=Path,
-        metavar="DIR",
-        help=f"verdicts kept between runs (default: {default_cache_folder()})",
-    )
-    made.add_argument("--no-cache", action="store_true", help="neither use nor keep verdicts between runs")
-    made.add_argument(
-        "--unsafe-no-sandbox",
-        action="store_true",
-        help="run the programs with all that you may do yourself: they can read and delete your files",
-    )
+    add_judging_options(made)
     made.add_argument("--config", type=Path, metavar="FILE.yaml", help="the keys below, as YAML")
     made.add_argument("--json", action="store_true", help="print the counts as JSON")
     return made
